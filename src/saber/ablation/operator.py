@@ -1,0 +1,108 @@
+"""The projection that removes directions from a residual writer, exact behind post-norms (METHOD section 0.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+PostNorm = Literal["ridge", "least_change", "direction", "naive"]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """`W' = W - write @ (read @ W)`.
+
+    Attributes:
+        write: What is subtracted, `A` (d_model x r).
+        read: What is measured in the writer's raw output, `R^-T diag(alpha) R^T Q^T` (r x d_model).
+    """
+
+    write: Float[Tensor, "d_model r"]
+    read: Float[Tensor, "r d_model"]
+
+
+def ablation_operator(
+    basis: Float[Tensor, "d_model r"],
+    alpha: Float[Tensor, " r"],
+    gain: Float[Tensor, " d_model"] | None = None,
+    *,
+    post_norm: PostNorm = "ridge",
+    ridge: float = 0.03,
+) -> Operator:
+    """Operator that removes the share `alpha_j` of what a writer adds along each basis vector.
+
+    With `G = diag(gain)` and `G D = Q R`, the written component along `d_j` is `(R^T Q^T W x)_j` up to the norm's
+    scale, so `M = R^-T diag(alpha) R^T` gives `(G d_j)^T W' = (1 - alpha_j) (G d_j)^T W` for every `A` with
+    `Q^T A = I`. The choices of `A` differ only in collateral:
+
+    - `least_change`: `A = Q`; the weights move least, the stream also changes along `G Q`.
+    - `direction`: `A = G^-1 D R^T`; the stream changes by exactly `-D diag(alpha)` times the written components,
+      unbounded where a gain is near 0.
+    - `ridge`: `A = Hd (G D R^T + Q N)`, `Hd = diag(1 / (g^2 + tau))`, `tau = ridge * mean(g^2)`,
+      `N = (Q^T Hd Q)^-1 (I - Q^T Hd G D R^T)`: the least `|G A - D R^T|^2 + tau |A|^2` under `Q^T A = I`.
+    - `naive`: ignores the gain; leaks behind a post-norm, kept for comparison.
+
+    Args:
+        basis: Orthonormal directions `D`.
+        alpha: Strengths, 0 (nothing) to 1 (removed).
+        gain: Effective gain of the norms behind the writer; None where there is none.
+        post_norm: Which solution.
+        ridge: c in `tau`.
+    """
+    basis64, alpha64 = basis.double(), alpha.double()
+    if gain is None or post_norm == "naive":
+        return Operator(basis64.float(), (alpha64[:, None] * basis64.T).float())
+    g = gain.double()
+    q, r = torch.linalg.qr(g[:, None] * basis64)
+    mixing = torch.linalg.solve(r.T, alpha64[:, None] * r.T)
+    read = mixing @ q.T
+    if post_norm == "least_change":
+        return Operator(q.float(), read.float())
+    target = basis64 @ r.T
+    if post_norm == "direction":
+        return Operator((target / g[:, None]).float(), read.float())
+    weight = 1.0 / (g.square() + ridge * g.square().mean())
+    free = (weight * g)[:, None] * target
+    correction = torch.linalg.solve(
+        q.T @ (weight[:, None] * q), torch.eye(q.shape[1], dtype=q.dtype) - q.T @ free
+    )
+    write = free + (weight[:, None] * q) @ correction
+    return Operator(write.float(), read.float())
+
+
+def strength_for_share(share: float, fraction: float) -> float:
+    """Strength whose share left, after a post-norm rescales the rest, is `share` (METHOD section 0.2).
+
+    `(1 - a)^2 = s^2 (1 - c) / (1 - s^2 c)` with `c` the direction's fraction of the writer's squared output.
+    """
+    kept = share**2 * (1.0 - fraction) / (1.0 - share**2 * fraction)
+    return 1.0 - float(kept) ** 0.5
+
+
+def orthonormal_additions(
+    known: Float[Tensor, "d_model r"] | None, candidates: Float[Tensor, "d_model k"], *, least_new: float = 0.1
+) -> tuple[Float[Tensor, "d_model m"], list[int]]:
+    """Gram-Schmidt: the candidates' parts orthogonal to what is known, in order, as unit columns.
+
+    A candidate whose new part has norm below `least_new` is left out: it is mostly removed already, and what remains
+    of it is mostly noise.
+
+    Returns:
+        The new columns, and the index of the candidate behind each.
+    """
+    basis = torch.zeros(candidates.shape[0], 0, dtype=torch.float64) if known is None else known.double()
+    start = basis.shape[1]
+    kept: list[int] = []
+    for index, candidate in enumerate(candidates.double().T):
+        rest = candidate / candidate.norm()
+        for _ in range(2):  # twice is enough (Kahan): once loses digits when the new part is small
+            rest = rest - basis @ (basis.T @ rest)
+        if rest.norm() < least_new:
+            continue
+        basis = torch.cat([basis, (rest / rest.norm())[:, None]], dim=1)
+        kept.append(index)
+    return basis[:, start:].float(), kept

@@ -1,0 +1,1 @@
+"""What is asked of: loading a chat model, its residual writers, hooks and greedy answers."""

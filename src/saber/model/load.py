@@ -1,0 +1,248 @@
+"""From a Hub id, a folder or `demo` to a chat model that is ready to be asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saber.config import ModelConfig
+from saber.errors import ModelError
+
+_SMALL = 1 << 30
+"""Checkpoints below this many bytes are held in float32 on a CPU: faster there than bf16, and exact."""
+
+
+@dataclass(frozen=True)
+class ChatModel:
+    """A loaded base model with its tokenizer.
+
+    Attributes:
+        model: The transformers model, in eval mode, no gradients.
+        tokenizer: Its tokenizer, left padding.
+        name: What the user typed.
+        folder: Local folder of the checkpoint.
+        revision: Commit of a Hub model; None for local folders.
+        dtype: Type of the weights in memory.
+        batch_size: Prompts per forward pass.
+        system: System message, or None.
+        eos: Ids that end an answer.
+    """
+
+    model: Any
+    tokenizer: Any
+    name: str
+    folder: Path
+    revision: str | None
+    dtype: torch.dtype
+    batch_size: int
+    system: str | None = None
+    eos: tuple[int, ...] = field(default=())
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the input embeddings."""
+        device: torch.device = self.model.get_input_embeddings().weight.device
+        return device
+
+
+def locate(name: str) -> tuple[Path, str | None]:
+    """Local folder (and revision) of a model: `demo`, a folder, or `org/name[@revision]` from the Hub or its cache."""
+    if name == "demo":
+        from saber.organism import demo_path
+
+        return demo_path(), None
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path, None
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ModelError(
+            f"model not found: {name!r} is not a folder",
+            hint="Give a local model folder, a Hub id such as org/name[@revision], or `demo`.",
+        )
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> tuple[Path, str | None]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repo, _, revision = name.partition("@")
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "LICENSE*", "*.py", "tokenizer*"]
+    try:
+        folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelError(
+            f"model not found: {name!r} is neither a folder nor available from the Hub ({type(error).__name__})",
+            hint="Check the name and revision, log in for gated models (`hf auth login`), or give a local folder.",
+        ) from error
+    return folder, folder.name
+
+
+def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatModel:
+    """Load a chat model.
+
+    Raises:
+        ModelError: Not found, no chat template, no safetensors, corrupt or incomplete weights, remote code needed.
+    """
+    folder, revision = locate(name)
+    _check_folder(folder, name, config)
+    tokenizer = _load_tokenizer(folder, name, config)
+    dtype = _dtype(folder, config)
+    model = _load_weights(folder, name, config, dtype)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    batch = 64 if config.batch_size == "auto" else config.batch_size
+    return ChatModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        folder=folder,
+        revision=revision,
+        dtype=dtype,
+        batch_size=batch,
+        system=system or None,
+        eos=_end_ids(model, tokenizer),
+    )
+
+
+def _check_folder(folder: Path, name: str, config: ModelConfig) -> None:
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{name}: no config.json in the folder, so it is not a transformers checkpoint",
+            hint="Point at the folder that holds config.json and the .safetensors files.",
+        )
+    if not any(folder.glob("*.safetensors")) and not config.allow_pickle:
+        raise ModelError(
+            f"{name}: no .safetensors weights",
+            hint="Convert the checkpoint to safetensors, or trust its pickle files with --set model.allow_pickle=true.",
+        )
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{name}: config.json is not valid JSON ({error})", hint="Download the checkpoint again."
+        ) from error
+    if "auto_map" in raw and not config.trust_remote_code:
+        raise ModelError(
+            f"{name}: the checkpoint wants to run its own Python code",
+            hint="Read that code first; then allow it with --set model.trust_remote_code=true.",
+        )
+    if raw.get("quantization_config"):
+        method = raw["quantization_config"].get("quant_method", "unknown")
+        raise ModelError(
+            f"{name}: weights are quantised ({method}); an edit would not survive requantisation",
+            hint="Use the unquantised (bf16) checkpoint.",
+        )
+
+
+def _load_tokenizer(folder: Path, name: str, config: ModelConfig) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: no usable tokenizer ({error})", hint="The folder needs tokenizer.json.") from error
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"{name} is not a chat model: its tokenizer has no chat template",
+            hint="Use the instruction-tuned variant (often named -it, -Instruct or -Chat).",
+        )
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _dtype(folder: Path, config: ModelConfig) -> torch.dtype:
+    if config.dtype != "auto":
+        chosen: torch.dtype = getattr(torch, config.dtype)
+        return chosen
+    from transformers import AutoConfig
+
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and size < _SMALL:
+        return torch.float32
+    loaded = AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
+    dtype = loaded.dtype or loaded.get_text_config().dtype or torch.float32
+    return getattr(torch, dtype) if isinstance(dtype, str) else dtype
+
+
+def _load_weights(folder: Path, name: str, config: ModelConfig, dtype: torch.dtype) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    device_map = "auto" if config.device == "auto" and torch.cuda.is_available() else config.device
+    placement = {} if device_map in ("auto", "cpu") and not torch.cuda.is_available() else {"device_map": device_map}
+    _check_device(config.device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                trust_remote_code=config.trust_remote_code,
+                use_safetensors=None if config.allow_pickle else True,
+                output_loading_info=True,
+                local_files_only=True,
+                **placement,
+            )
+    except SafetensorError as error:
+        raise ModelError(
+            f"{name}: a safetensors shard is corrupt ({error})",
+            hint="Download the checkpoint again, or compare its files' hashes with the original's.",
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(
+            f"{name}: transformers cannot load it ({_first_line(error)})",
+            hint="SABER needs a decoder-only chat model of a transformers release that is installed.",
+        ) from error
+    _check_report(report, name)
+    return model.eval()
+
+
+def _check_device(device: str) -> None:
+    if device in ("auto", "cpu"):
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"device {device!r} is not usable ({_first_line(error)})", hint="Use --device auto or --device cpu."
+        ) from error
+
+
+def _check_report(report: Any, name: str) -> None:
+    """Refuse a model that was only partly filled from disk: transformers itself merely warns."""
+    missing = sorted(report.get("missing_keys", ()))
+    mismatched = [str(item[0]) for item in report.get("mismatched_keys", ())]
+    if missing or mismatched:
+        listed = ", ".join((missing + mismatched)[:4])
+        raise ModelError(
+            f"{name}: {len(missing)} tensors are missing and {len(mismatched)} have other shapes than the config "
+            f"says ({listed}), so part of the model would be random",
+            hint="The checkpoint is incomplete or its config belongs to another model.",
+        )
+
+
+def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    ids: list[int] = []
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    for value in (declared, model.config.get_text_config().eos_token_id, tokenizer.eos_token_id):
+        ids += [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(int(i) for i in ids))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def offline() -> bool:
+    """Whether the Hub must not be asked (HF_HUB_OFFLINE)."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")

@@ -1,0 +1,176 @@
+"""The refinement loop: extend the plan, measure on SELECT, look for what woke up, stop for a stated reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from saber.ablation.plan import EditPlan
+from saber.refinement.stopping import Criteria, Signal, dominated_area, quiet, stalled, violated
+
+SignalT = TypeVar("SignalT", bound=Signal)
+_PROBE_SCALE = 0.1
+"""Scale of a pass's strengths at which the slope of the refusal log-odds is taken."""
+
+
+@dataclass(frozen=True)
+class Pass(Generic[SignalT]):
+    """One refinement pass and its hydra diagnostics.
+
+    Attributes:
+        index: 0-based.
+        plan: The plan after this pass.
+        signal: What SELECT says of it.
+        new_directions: Directions that this pass added.
+        fdr_max: Highest cross-fitted FDR among the new directions (for reference; refinement never stops on FDR).
+        predicted_drop: Drop of the mean refusal log-odds, extrapolated linearly from a tenth of this pass's strengths.
+        actual_drop: Measured drop.
+        self_repair: `1 - actual / predicted`; None where nothing was predicted.
+        kept: False when the pass broke a constraint and was taken back.
+    """
+
+    index: int
+    plan: EditPlan
+    signal: SignalT
+    new_directions: int
+    fdr_max: float
+    predicted_drop: float
+    actual_drop: float
+    self_repair: float | None
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Refinement(Generic[SignalT]):
+    """Where refinement ended, and why."""
+
+    plan: EditPlan
+    signal: SignalT
+    passes: tuple[Pass[SignalT], ...]
+    stopped: str
+
+
+def refine(
+    empty: EditPlan,
+    base: SignalT,
+    *,
+    grow: Callable[[EditPlan, int], EditPlan],
+    measure: Callable[[EditPlan], SignalT],
+    log_odds: Callable[[EditPlan], float],
+    criteria: Criteria,
+    max_iterations: int,
+    finished: tuple[Pass[SignalT], ...] = (),
+    on_pass: Callable[[Pass[SignalT]], None] | None = None,
+) -> Refinement[SignalT]:
+    """Run passes until the first reason to stop (METHOD section 5).
+
+    Args:
+        empty: A plan without vectors.
+        base: Signal of the unedited model.
+        grow: Probes the model edited by a plan and returns the plan with this pass's directions added.
+        measure: Signal of a plan on SELECT.
+        log_odds: Mean refusal log-odds of a plan on SELECT's harmful prompts: cheap, no answers generated.
+        criteria: Limits.
+        max_iterations: Most passes.
+        finished: Passes of an interrupted run.
+        on_pass: Called after each new pass.
+    """
+    reference = (1.0, criteria.drift_budget)
+    points = [(base.refusal.value or 0.0, base.drift), *(_point(p.signal) for p in finished if p.kept)]
+    areas = [dominated_area(points[: i + 1], reference) for i in range(len(points))]
+    passes = list(finished)
+    plan, signal = (passes[-1].plan, passes[-1].signal) if passes else (empty, base)
+    reason = _reason_to_stop(passes, areas, criteria)
+    while reason is None and len(passes) < max_iterations:
+        grown = grow(plan, len(passes))
+        if len(grown.vectors) == len(plan.vectors):
+            reason = "no direction stands above its null any more"
+            plan = grown
+            break
+        result = _measure_pass(plan, grown, signal, len(passes), measure, log_odds)
+        broken = violated(result.signal, base, criteria)
+        if broken:
+            result = replace(result, kept=False)
+        passes.append(result)
+        if on_pass:
+            on_pass(result)
+        if broken:
+            reason = f"{broken}; pass {result.index} was taken back"
+            break
+        plan, signal = grown, result.signal
+        points.append(_point(signal))
+        areas.append(dominated_area(points, reference))
+        reason = _reason_to_stop(passes, areas, criteria)
+    return Refinement(plan, signal, tuple(passes), reason or f"max_iterations = {max_iterations}")
+
+
+def _measure_pass(
+    plan: EditPlan,
+    grown: EditPlan,
+    before: SignalT,
+    index: int,
+    measure: Callable[[EditPlan], SignalT],
+    log_odds: Callable[[EditPlan], float],
+) -> Pass[SignalT]:
+    new = [v for v in grown.vectors if v.pass_index == index]
+    slope = (before.log_odds - log_odds(grown.weakened(index, _PROBE_SCALE))) / _PROBE_SCALE
+    after = measure(grown)
+    actual = before.log_odds - after.log_odds
+    return Pass(
+        index=index,
+        plan=grown,
+        signal=after,
+        new_directions=len({v.direction.name for v in new}),
+        fdr_max=max(v.direction.fdr for v in new),
+        predicted_drop=slope,
+        actual_drop=actual,
+        self_repair=1.0 - actual / slope if slope > 0 else None,
+        kept=True,
+    )
+
+
+def _reason_to_stop(passes: list[Pass[SignalT]], areas: list[float], criteria: Criteria) -> str | None:
+    if not passes:
+        return None
+    if not passes[-1].kept:
+        return f"pass {passes[-1].index} broke a constraint and was taken back"
+    if criteria.stop_at_target and quiet(passes[-1].signal, criteria):
+        return "refusal target met on SELECT"
+    if criteria.stop_at_target and stalled(areas, criteria.min_gain):
+        return f"the dominated area grew by less than {criteria.min_gain:.0%} twice in a row"
+    return None
+
+
+def _point(signal: Signal) -> tuple[float, float]:
+    return (signal.refusal.value if signal.refusal.value is not None else 1.0, signal.drift)
+
+
+def line_search(
+    plan: EditPlan,
+    *,
+    measure: Callable[[EditPlan], SignalT],
+    full: SignalT,
+    criteria: Criteria,
+    steps: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[EditPlan, SignalT]:
+    """Bisect for the smallest common scale of all strengths that keeps SELECT quiet.
+
+    Drift grows with the scale, so the smallest quiet scale is the least drift on this ray. A plan that is not quiet at
+    full strength is returned as it is.
+    """
+    if not quiet(full, criteria):
+        return plan, full
+    low, high, best, signal = 0.0, 1.0, plan, full
+    for step in range(steps):
+        middle = (low + high) / 2
+        candidate = plan.scaled(middle)
+        measured = measure(candidate)
+        if quiet(measured, criteria):
+            high, best, signal = middle, candidate, measured
+        else:
+            low = middle
+        if on_step:
+            on_step(step + 1, steps)
+    return best, signal

@@ -1,0 +1,88 @@
+"""When refinement ends: pure functions on what was measured on SELECT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Rate(Protocol):
+    """A proportion with its interval."""
+
+    @property
+    def value(self) -> float | None: ...  # noqa: D102
+    @property
+    def high(self) -> float | None: ...  # noqa: D102
+    @property
+    def n(self) -> int: ...  # noqa: D102
+
+
+class Signal(Protocol):
+    """What one look at SELECT says about an edited model."""
+
+    @property
+    def refusal(self) -> Rate: ...  # noqa: D102
+    @property
+    def kept_refusal(self) -> Rate: ...  # noqa: D102
+    @property
+    def log_odds(self) -> float: ...  # noqa: D102
+    @property
+    def drift(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """Limits of refinement.
+
+    Attributes:
+        refusal_target: Refusal rate on SELECT that counts as quiet.
+        proof_limit: Upper confidence limit of zero refusals at SELECT's size: no sample that small can prove less.
+        drift_budget: Most drift, nats per token.
+        kept_refusal_floor: Least share of the base's severe refusals that stays.
+        min_gain: Least relative growth of the dominated area that counts as progress.
+        stop_at_target: Whether meeting the target ends refinement.
+    """
+
+    refusal_target: float
+    proof_limit: float
+    drift_budget: float
+    kept_refusal_floor: float
+    min_gain: float
+    stop_at_target: bool
+
+
+def quiet(signal: Signal, criteria: Criteria) -> bool:
+    """Whether the upper confidence limit of refusal meets the target.
+
+    A SELECT split that is too small to prove the target is met by zero refusals.
+    """
+    high = signal.refusal.high
+    return high is not None and high <= max(criteria.refusal_target, criteria.proof_limit) + 1e-12
+
+
+def violated(signal: Signal, base: Signal, criteria: Criteria) -> str | None:
+    """The constraint that an edited model breaks, in words; None if it breaks none."""
+    if signal.drift > criteria.drift_budget:
+        return f"drift {signal.drift:.3f} exceeds the budget {criteria.drift_budget:.3f} nats per token"
+    before, after = base.kept_refusal.value, signal.kept_refusal.value
+    if before and after is not None and after < criteria.kept_refusal_floor * before:
+        return f"kept refusal {after:.2f} is below {criteria.kept_refusal_floor:.2f} of the base's {before:.2f}"
+    return None
+
+
+def dominated_area(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """Area dominated by (refusal, drift) points, both minimised, up to the reference point."""
+    area, best = 0.0, reference[1]
+    for refusal, drift in sorted(points):
+        if refusal < reference[0] and drift < best:
+            area += (reference[0] - refusal) * (best - drift)
+            best = drift
+    return area
+
+
+def stalled(areas: Sequence[float], min_gain: float) -> bool:
+    """Whether the dominated area grew by less than `min_gain` twice in a row."""
+    if len(areas) < 3:
+        return False
+    return all(now - before < min_gain * max(before, 1e-12) for before, now in zip(areas[-3:-1], areas[-2:], strict=True))

@@ -1,0 +1,92 @@
+"""An edit is the same edit as hooks and in place; undoing it gives the same bits; it fits only its base."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from saber.ablation.apply import InPlace, applied, base_hash, certify, check_base
+from saber.ablation.edit import EditSet
+from saber.ablation.operator import ablation_operator
+from saber.ablation.plan import compile_edit
+from saber.errors import EditError
+from saber.model.anatomy import effective_gain, examine
+from saber.model.load import ChatModel
+
+
+def edit_all(chat: ChatModel, alpha: tuple[float, ...] = (1.0, 0.4), **options: object) -> EditSet:
+    """Edit every writer along two random directions."""
+    anatomy = examine(chat.model)
+    generator = torch.Generator().manual_seed(7)
+    basis = torch.linalg.qr(torch.randn(anatomy.d_model, len(alpha), generator=generator))[0]
+    edits = {}
+    for writer in anatomy.writers:
+        gain = effective_gain(chat.model, writer)
+        operator = ablation_operator(basis, torch.tensor(alpha), gain, **options)
+        written = basis if gain is None else gain[:, None] * basis
+        edits[writer.name] = compile_edit(chat.model, writer, operator, written / written.norm(dim=0))
+    return EditSet(edits, base_hash(chat.model, anatomy.writers))
+
+
+@torch.no_grad()
+def logits(chat: ChatModel) -> torch.Tensor:
+    ids = torch.randint(5, 240, (2, 17), generator=torch.Generator().manual_seed(0))
+    return chat.model(input_ids=ids, use_cache=False).logits
+
+
+@pytest.mark.parametrize("solution", ["ridge", "least_change", "direction", "naive"])
+def test_hooks_equal_in_place(chat: ChatModel, solution: str) -> None:
+    anatomy, edits = examine(chat.model), edit_all(chat, post_norm=solution)
+    base = logits(chat)
+    with applied(chat.model, anatomy, edits):
+        hooked = logits(chat)
+    assert torch.equal(logits(chat), base)
+    InPlace(chat.model, anatomy, edits)
+    written = logits(chat)
+    assert (hooked - written).abs().max() <= 1e-4
+    assert (written - base).abs().max() > 1e-2
+
+
+def test_undo_is_bit_exact(chat: ChatModel) -> None:
+    before = {name: value.clone() for name, value in chat.model.state_dict().items()}
+    InPlace(chat.model, examine(chat.model), edit_all(chat)).undo()
+    after = chat.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_strength_zero_changes_nothing(chat: ChatModel) -> None:
+    base = logits(chat)
+    with applied(chat.model, examine(chat.model), edit_all(chat, alpha=(0.0, 0.0))):
+        assert torch.equal(logits(chat), base)
+
+
+def test_full_strength_leaves_no_component_in_any_writer(chat: ChatModel) -> None:
+    anatomy = examine(chat.model)
+    rows = certify(chat.model, anatomy, edit_all(chat, alpha=(1.0, 1.0)))
+    assert len(rows) == len(anatomy.writers)
+    assert max(row.wanted_left for row in rows) <= 1e-5
+    assert max(row.component_left for row in rows) <= 1e-5
+    assert all(0 < row.relative_norm < 1 for row in rows)
+
+
+def test_an_edit_applied_twice_is_refused(chat: ChatModel) -> None:
+    anatomy, edits = examine(chat.model), edit_all(chat)
+    InPlace(chat.model, anatomy, edits)
+    with pytest.raises(EditError, match="hash") as error:
+        InPlace(chat.model, anatomy, edits)
+    assert "applied to it already" in error.value.hint
+
+
+def test_an_edit_of_another_shape_or_model_is_refused(chat: ChatModel) -> None:
+    anatomy, edits = examine(chat.model), edit_all(chat)
+    name, edit = next(iter(edits.edits.items()))
+    narrow = dataclasses.replace(
+        edit, left=edit.left[:-1], read=edit.read[:, :-1], directions=edit.directions[:-1]
+    )
+    with pytest.raises(EditError, match="model's writer is"):
+        check_base(chat.model, anatomy, EditSet({name: narrow}, edits.base_sha256))
+    unknown = dataclasses.replace(edit, writer="model.other.weight")
+    with pytest.raises(EditError, match="does not have"):
+        check_base(chat.model, anatomy, EditSet({"model.other.weight": unknown}, edits.base_sha256))

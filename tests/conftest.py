@@ -1,0 +1,33 @@
+"""Fixtures that every test may use; all models are real transformers classes, tiny and random."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from saber.config import ModelConfig  # noqa: E402
+from saber.model.load import ChatModel, load  # noqa: E402
+from tests import pico  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One checkpoint folder for each family."""
+    root = tmp_path_factory.mktemp("pico")
+    return {family: pico.save(family, root / family) for family in pico.FAMILIES}
+
+
+@pytest.fixture(params=pico.FAMILIES)
+def chat(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> ChatModel:
+    """A freshly loaded pico model of each family in turn."""
+    return load(str(checkpoints[request.param]), ModelConfig(device="cpu"))
