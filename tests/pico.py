@@ -91,14 +91,20 @@ def _multimodal() -> Any:
     tokens = {"image_token_id": 250, "video_token_id": 251, "audio_token_id": 252}
     marks = {"boi_token_id": 253, "eoi_token_id": 254, "boa_token_id": 255, "eoa_token_index": 256}
     text = transformers.Gemma4TextConfig(**GEMMA4)
-    return transformers.Gemma4Config(text_config=text, vision_config=vision, audio_config=None, **tokens, **marks)
+    return transformers.Gemma4Config(
+        text_config=text, vision_config=vision, audio_config=None, **tokens, **marks
+    )
 
 
 def model(family: str, seed: int = 0) -> Any:
     """A tiny random model whose norm gains differ from 1, so that a wrong gain shows."""
     torch.manual_seed(seed)
     built = config(family)
-    kind = transformers.Gemma4ForConditionalGeneration if family == "gemma4_mm" else transformers.AutoModelForCausalLM
+    kind = (
+        transformers.Gemma4ForConditionalGeneration
+        if family == "gemma4_mm"
+        else transformers.AutoModelForCausalLM
+    )
     made = kind(built) if family == "gemma4_mm" else kind.from_config(built)
     generator = torch.Generator().manual_seed(seed + 1)
     for name, parameter in made.named_parameters():
@@ -127,7 +133,9 @@ def tokenizer() -> Any:
     return made
 
 
-def save(family: str, folder: Path, *, dtype: torch.dtype = torch.float32, shard: str = "5GB", seed: int = 0) -> Path:
+def save(
+    family: str, folder: Path, *, dtype: torch.dtype = torch.float32, shard: str = "5GB", seed: int = 0
+) -> Path:
     """A whole checkpoint folder: weights, config, tokenizer, and files that an export must keep."""
     made = model(family, seed).to(dtype)
     made.save_pretrained(folder, max_shard_size=shard)

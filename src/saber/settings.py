@@ -17,7 +17,11 @@ from saber.errors import ConfigError
 
 def presets() -> list[str]:
     """Names of the presets that ship with the package."""
-    return sorted(p.name.removesuffix(".toml") for p in resources.files("saber.presets").iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name.removesuffix(".toml")
+        for p in resources.files("saber.presets").iterdir()
+        if p.name.endswith(".toml")
+    )
 
 
 def preset_text(name: str) -> str:
@@ -27,7 +31,9 @@ def preset_text(name: str) -> str:
         ConfigError: No such preset.
     """
     if name not in presets():
-        raise ConfigError(f"unknown preset {name!r}", hint=f"{_nearest(name, presets())}Presets: {', '.join(presets())}.")
+        raise ConfigError(
+            f"unknown preset {name!r}", hint=f"{_nearest(name, presets())}Presets: {', '.join(presets())}."
+        )
     return (resources.files("saber.presets") / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -65,10 +71,10 @@ def to_toml(config: RunConfig) -> str:
     lines: list[str] = []
     for name, value in config:
         if not isinstance(value, Section):
-            lines.append(f"{name} = {_toml(value)}")
+            lines.append(f"{name} = {toml_value(value)}")
     for name, section in config:
         if isinstance(section, Section):
-            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in section)]
+            lines += ["", f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in section)]
     return "\n".join(lines) + "\n"
 
 
@@ -92,13 +98,17 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{where} is not valid TOML: {error}", hint="See the files in runs/ for examples.") from error
+        raise ConfigError(
+            f"{where} is not valid TOML: {error}", hint="See the files in runs/ for examples."
+        ) from error
 
 
 def _assignment(text: str) -> dict[str, Any]:
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text!r} is not section.key=value", hint="Example: --set ablation.alpha_base=0.8")
+        raise ConfigError(
+            f"--set {text!r} is not section.key=value", hint="Example: --set ablation.alpha_base=0.8"
+        )
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
@@ -140,18 +150,24 @@ def _where() -> str:
 
 def _explain(error: ValidationError) -> ConfigError:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal", "function", "int", "constrained")))
+    key = ".".join(
+        str(part)
+        for part in first["loc"]
+        if not str(part).startswith(("literal", "function", "int", "constrained"))
+    )
     return ConfigError(
-        f"config key {key!r} cannot be {first['input']!r}: {first['msg']}", hint="`saber config` explains every key."
+        f"config key {key!r} cannot be {first['input']!r}: {first['msg']}",
+        hint="`saber config` explains every key.",
     )
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """One value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{escaped}"'
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value)

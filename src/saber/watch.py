@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Step = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Someone who follows a run."""
 

@@ -17,9 +17,7 @@ def leak(chat: ChatModel, direction: torch.Tensor, *, norm_aware: bool) -> float
     basis = direction[:, None]
     for writer in anatomy.writers:
         gain = effective_gain(chat.model, writer)
-        operator = ablation_operator(
-            basis, torch.ones(1), gain, post_norm="ridge" if norm_aware else "naive"
-        )
+        operator = ablation_operator(basis, torch.ones(1), gain, post_norm="ridge" if norm_aware else "naive")
         edit = compile_edit(chat.model, writer, operator, basis)
         parameter = chat.model.get_parameter(writer.name)
         parameter.data.copy_(edited_weight(parameter.data, edit, writer.axis))

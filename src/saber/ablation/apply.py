@@ -67,7 +67,8 @@ def _input_hook(edit: LowRankEdit, device: torch.device) -> Callable[..., Tensor
     left, right = edit.left.to(device), edit.right.to(device)
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output + ((args[0].float() @ right.T) @ left.T).to(output.dtype)
+        added: Tensor = (args[0].float() @ right.T) @ left.T
+        return output + added.to(output.dtype)
 
     return hook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,11 +81,14 @@ def strength_for_share(share: float, fraction: float) -> float:
     `(1 - a)^2 = s^2 (1 - c) / (1 - s^2 c)` with `c` the direction's fraction of the writer's squared output.
     """
     kept = share**2 * (1.0 - fraction) / (1.0 - share**2 * fraction)
-    return 1.0 - float(kept) ** 0.5
+    return 1.0 - math.sqrt(kept)
 
 
 def orthonormal_additions(
-    known: Float[Tensor, "d_model r"] | None, candidates: Float[Tensor, "d_model k"], *, least_new: float = 0.1
+    known: Float[Tensor, "d_model r"] | None,
+    candidates: Float[Tensor, "d_model k"],
+    *,
+    least_new: float = 0.1,
 ) -> tuple[Float[Tensor, "d_model m"], list[int]]:
     """Gram-Schmidt: the candidates' parts orthogonal to what is known, in order, as unit columns.
 

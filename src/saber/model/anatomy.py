@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -170,8 +169,7 @@ def _family(config: Any, blocks: nn.ModuleList) -> tuple[str, Family]:
 def _examine_block(
     block: nn.Module, prefix: str, layer: int, family: Family
 ) -> tuple[list[Writer], list[CoverageRow]]:
-    parameters = dict(block.named_parameters())
-    parameters.update(block.named_buffers())
+    parameters: dict[str, Tensor] = {**dict(block.named_parameters()), **dict(block.named_buffers())}
     writers, rows = [], []
     claimed: set[str] = set()
     for rule in family.writers:
@@ -230,7 +228,11 @@ def _stream_inputs(model: Any, blocks: nn.ModuleList) -> Iterator[CoverageRow]:
             continue
         shape = tuple(parameter.shape)
         if parameter is embedding:
-            reason = "embeddings are not edited" + (" (tied: the unembedding would change too)" if tied else "")
+            reason = "embeddings are not edited" + (
+                " (tied: the unembedding would change too)" if tied else ""
+            )
             yield CoverageRow(name, None, "embedding", shape, (), "skipped", reason)
         elif name.endswith("embedding_projection.weight"):
-            yield CoverageRow(name, None, "soft tokens", shape, (), "skipped", "multimodal towers stay byte-identical")
+            yield CoverageRow(
+                name, None, "soft tokens", shape, (), "skipped", "multimodal towers stay byte-identical"
+            )

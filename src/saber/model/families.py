@@ -44,9 +44,10 @@ class Family:
     gain_offset: float = 0.0
 
 
-_ATTENTION_READERS = tuple(
-    f"self_attn.{part}.{leaf}" for part in ("q_proj", "k_proj", "v_proj") for leaf in ("weight", "bias")
-) + ("self_attn.q_norm.weight", "self_attn.k_norm.weight", "self_attn.v_norm.weight")
+_ATTENTION_READERS = (
+    *(f"self_attn.{part}.{leaf}" for part in ("q_proj", "k_proj", "v_proj") for leaf in ("weight", "bias")),
+    *(f"self_attn.{part}.weight" for part in ("q_norm", "k_norm", "v_norm")),
+)
 _MLP_READERS = tuple(f"mlp.{part}.{leaf}" for part in ("gate_proj", "up_proj") for leaf in ("weight", "bias"))
 
 _PRE_NORM = Family(
@@ -89,9 +90,7 @@ _GEMMA_4_READERS = frozenset(
 _GEMMA_4 = Family(
     writers=(
         *_SANDWICH_WRITERS,
-        WriterRule(
-            "per_layer", "per_layer_projection", "weight", 0, ("post_per_layer_input_norm",)
-        ),
+        WriterRule("per_layer", "per_layer_projection", "weight", 0, ("post_per_layer_input_norm",)),
     ),
     readers=_GEMMA_4_READERS,
 )
@@ -100,10 +99,18 @@ _GEMMA_4_MOE = Family(
     writers=(
         _SANDWICH_WRITERS[0],
         WriterRule(
-            "mlp", "mlp.down_proj", "weight", 0, ("post_feedforward_layernorm_1", "post_feedforward_layernorm")
+            "mlp",
+            "mlp.down_proj",
+            "weight",
+            0,
+            ("post_feedforward_layernorm_1", "post_feedforward_layernorm"),
         ),
         WriterRule(
-            "experts", "experts", "down_proj", 1, ("post_feedforward_layernorm_2", "post_feedforward_layernorm")
+            "experts",
+            "experts",
+            "down_proj",
+            1,
+            ("post_feedforward_layernorm_2", "post_feedforward_layernorm"),
         ),
         _GEMMA_4.writers[2],
     ),

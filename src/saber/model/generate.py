@@ -137,7 +137,9 @@ def first_logits(chat: ChatModel, batch: Batch) -> Float[Tensor, "rows vocab"]:
 
 def answer_logits(
     logits: Float[Tensor, "rows tokens vocab"], batch: Batch
-) -> tuple[Float[Tensor, "answer_tokens vocab"], Int[Tensor, " answer_tokens"], Int[Tensor, " answer_tokens"]]:
+) -> tuple[
+    Float[Tensor, "answer_tokens vocab"], Int[Tensor, " answer_tokens"], Int[Tensor, " answer_tokens"]
+]:
     """Logits that predict the answer tokens, those tokens, and the row of each."""
     predicts = batch.answer_mask[:, 1:].bool()
     rows = torch.arange(len(batch.index), device=predicts.device)[:, None].expand_as(predicts)[predicts]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,17 @@ def _from_hub(name: str) -> tuple[Path, str | None]:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repo, _, revision = name.partition("@")
-    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.md", "LICENSE*", "*.py", "tokenizer*"]
+    patterns = [
+        "*.safetensors",
+        "*.json",
+        "*.txt",
+        "*.model",
+        "*.jinja",
+        "*.md",
+        "LICENSE*",
+        "*.py",
+        "tokenizer*",
+    ]
     try:
         folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
@@ -109,6 +120,28 @@ def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatMo
         system=system or None,
         eos=_end_ids(model, tokenizer),
     )
+
+
+def skeleton(folder: Path, name: str, config: ModelConfig) -> Any:
+    """The model of a checkpoint without memory for weights: enough for its anatomy.
+
+    Raises:
+        ModelError: Not a checkpoint that transformers knows.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _check_folder(folder, name, config)
+    try:
+        loaded = AutoConfig.from_pretrained(
+            folder, trust_remote_code=config.trust_remote_code, local_files_only=True
+        )
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(loaded, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{name}: transformers cannot build the model ({_first_line(error)})",
+            hint="SABER needs a decoder-only chat model of a transformers release that is installed.",
+        ) from error
 
 
 def _check_folder(folder: Path, name: str, config: ModelConfig) -> None:
@@ -147,7 +180,9 @@ def _load_tokenizer(folder: Path, name: str, config: ModelConfig) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{name}: no usable tokenizer ({error})", hint="The folder needs tokenizer.json.") from error
+        raise ModelError(
+            f"{name}: no usable tokenizer ({error})", hint="The folder needs tokenizer.json."
+        ) from error
     if not tokenizer.chat_template:
         raise ModelError(
             f"{name} is not a chat model: its tokenizer has no chat template",
@@ -179,17 +214,19 @@ def _load_weights(folder: Path, name: str, config: ModelConfig, dtype: torch.dty
     from transformers import AutoModelForCausalLM
 
     device_map = "auto" if config.device == "auto" and torch.cuda.is_available() else config.device
-    placement = {} if device_map in ("auto", "cpu") and not torch.cuda.is_available() else {"device_map": device_map}
+    placement = (
+        {} if device_map in ("auto", "cpu") and not torch.cuda.is_available() else {"device_map": device_map}
+    )
     _check_device(config.device)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet_transformers():
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
                 trust_remote_code=config.trust_remote_code,
                 use_safetensors=None if config.allow_pickle else True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported and refused below, with names
                 local_files_only=True,
                 **placement,
             )
@@ -207,6 +244,24 @@ def _load_weights(folder: Path, name: str, config: ModelConfig, dtype: torch.dty
     return model.eval()
 
 
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without transformers' own bars and warnings: what matters of them is in the loading report."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _check_device(device: str) -> None:
     if device in ("auto", "cpu"):
         return
@@ -214,7 +269,8 @@ def _check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"device {device!r} is not usable ({_first_line(error)})", hint="Use --device auto or --device cpu."
+            f"device {device!r} is not usable ({_first_line(error)})",
+            hint="Use --device auto or --device cpu.",
         ) from error
 
 
@@ -241,8 +297,3 @@ def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def offline() -> bool:
-    """Whether the Hub must not be asked (HF_HUB_OFFLINE)."""
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")

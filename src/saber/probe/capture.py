@@ -53,7 +53,9 @@ def capture(
     values = torch.empty(len(prompts), anatomy.n_layers, anatomy.d_model)
     done = 0
     for batch in batches(chat, [prompt.text for prompt in prompts], tokens):
-        values[torch.tensor(batch.index)] = _read_batch(chat, anatomy, batch, max(tail, 1), tokens is not None)
+        values[torch.tensor(batch.index)] = _read_batch(
+            chat, anatomy, batch, max(tail, 1), tokens is not None
+        )
         done += len(batch.index)
         if progress:
             progress(done, len(prompts))

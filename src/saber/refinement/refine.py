@@ -77,7 +77,7 @@ def refine(
         on_pass: Called after each new pass.
     """
     reference = (1.0, criteria.drift_budget)
-    points = [(base.refusal.value or 0.0, base.drift), *(_point(p.signal) for p in finished if p.kept)]
+    points = [_point(base), *(_point(p.signal) for p in finished if p.kept)]
     areas = [dominated_area(points[: i + 1], reference) for i in range(len(points))]
     passes = list(finished)
     plan, signal = (passes[-1].plan, passes[-1].signal) if passes else (empty, base)
@@ -89,7 +89,7 @@ def refine(
             plan = grown
             break
         result = _measure_pass(plan, grown, signal, len(passes), measure, log_odds)
-        broken = violated(result.signal, base, criteria)
+        broken = violated(result.signal, criteria)
         if broken:
             result = replace(result, kept=False)
         passes.append(result)
@@ -114,9 +114,10 @@ def _measure_pass(
     log_odds: Callable[[EditPlan], float],
 ) -> Pass[SignalT]:
     new = [v for v in grown.vectors if v.pass_index == index]
-    slope = (before.log_odds - log_odds(grown.weakened(index, _PROBE_SCALE))) / _PROBE_SCALE
+    start = before.log_odds or 0.0
+    slope = (start - log_odds(grown.weakened(index, _PROBE_SCALE))) / _PROBE_SCALE
     after = measure(grown)
-    actual = before.log_odds - after.log_odds
+    actual = start - (after.log_odds or 0.0)
     return Pass(
         index=index,
         plan=grown,
@@ -143,7 +144,8 @@ def _reason_to_stop(passes: list[Pass[SignalT]], areas: list[float], criteria: C
 
 
 def _point(signal: Signal) -> tuple[float, float]:
-    return (signal.refusal.value if signal.refusal.value is not None else 1.0, signal.drift)
+    refusal = signal.refusal.value
+    return (1.0 if refusal is None else refusal, signal.drift or 0.0)
 
 
 def line_search(

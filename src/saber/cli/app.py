@@ -1,0 +1,267 @@
+"""The commands, their options and their exit codes; everything heavy is imported inside a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saber import __version__
+from saber.errors import SaberError
+
+# typer carries its own copy of click in new releases and uses the package in old ones: ask typer for the class.
+_UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="saber",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Edit refusal behaviour in open-weight chat models, and measure everything else that changes.",
+)
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Hub id org/name[@revision], a local folder, or demo.")
+]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where results go; a new folder.")]
+NeededOut = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the result goes; a new folder.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings; see `saber config`.")
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="Published settings; see `saber config`.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable.")
+]
+Spec = Annotated[
+    str | None, typer.Option(metavar="SPEC", help="builtin, a file, or hf:org/name[split]:column.")
+]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
+Dtype = Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", help="auto or prompts per forward pass.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every generator.")]
+Export = Annotated[str | None, typer.Option("--export", help="none, checkpoint or adapter.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+
+
+def _settings(
+    config: Path | None, preset: str | None, assignments: list[str] | None, **options: Any
+) -> tuple[Any, str]:
+    """Options are settings too: they come after the preset, the file and every --set."""
+    from saber.settings import resolve
+
+    extra = [f"{key.replace('__', '.')}={value}" for key, value in options.items() if value is not None]
+    return resolve(preset=preset, file=config, assignments=[*(assignments or []), *extra])
+
+
+@app.command()
+def run(
+    model: Model,
+    out: Out = None,
+    config: Config = None,
+    preset: Preset = None,
+    set_: Set = None,
+    harmful: Spec = None,
+    harmless: Spec = None,
+    capability: Spec = None,
+    borderline: Spec = None,
+    preserve: Spec = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    seed: Seed = None,
+    export: Export = None,
+    resume: Resume = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the five stages on MODEL, evaluate base and edited, write the report and the edited model."""
+    from saber.cli import commands
+
+    settings, text = _settings(
+        config,
+        preset,
+        set_,
+        prompts__harmful=harmful,
+        prompts__harmless=harmless,
+        prompts__capability=capability,
+        prompts__borderline=borderline,
+        prompts__preserve=preserve,
+        model__device=device,
+        model__dtype=dtype,
+        model__batch_size=batch_size,
+        seed=seed,
+        export__format=export,
+    )
+    commands.run(model, settings, text, out=out, resume=resume, json=json, quiet=quiet)
+
+
+@app.command()
+def probe(
+    model: Model,
+    out: Out = None,
+    config: Config = None,
+    preset: Preset = None,
+    set_: Set = None,
+    harmful: Spec = None,
+    harmless: Spec = None,
+    capability: Spec = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Stages 1 to 3 only: spectrum, entanglement and their plots; nothing is edited."""
+    from saber.cli import commands
+
+    settings, text = _settings(
+        config,
+        preset,
+        set_,
+        prompts__harmful=harmful,
+        prompts__harmless=harmless,
+        prompts__capability=capability,
+        model__device=device,
+        model__dtype=dtype,
+        model__batch_size=batch_size,
+        seed=seed,
+    )
+    commands.probe(model, settings, text, out=out, json=json, quiet=quiet)
+
+
+@app.command()
+def coverage(model: Model, set_: Set = None, device: Device = None, json: Json = False) -> None:
+    """Every residual writer of MODEL: edited, skipped or unknown, and why; exit 2 when something is unknown."""
+    from saber.cli import commands
+
+    settings, _ = _settings(None, None, set_, model__device=device)
+    commands.coverage(model, settings, json=json)
+
+
+@app.command()
+def apply(
+    edit: Annotated[
+        Path, typer.Argument(metavar="EDIT", help="A run folder, or a folder with edit.safetensors.")
+    ],
+    model: Model,
+    out: NeededOut,
+    json: Json = False,
+) -> None:
+    """Put a saved edit onto its base model and write the edited checkpoint."""
+    from saber.cli import commands
+
+    commands.apply(edit, model, out, json=json)
+
+
+@app.command()
+def undo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint that SABER exported.")],
+    out: NeededOut,
+    json: Json = False,
+) -> None:
+    """Rebuild the untouched base, bit for bit, from an exported checkpoint."""
+    from saber.cli import commands
+
+    commands.undo(folder, out, json=json)
+
+
+@app.command(name="export")
+def export_(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: NeededOut,
+    format_: Annotated[str, typer.Option("--format", help="checkpoint or adapter.")] = "checkpoint",
+    json: Json = False,
+) -> None:
+    """Write the edited model of a run as a checkpoint or a PEFT adapter."""
+    from saber.cli import commands
+
+    commands.export(run_folder, out, format_, json=json)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported checkpoint or adapter.")],
+    json: Json = False,
+) -> None:
+    """Check hashes, tensors, certificate and logits of an exported artefact."""
+    from saber.cli import commands
+
+    commands.verify(folder, json=json)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], json: Json = False
+) -> None:
+    """Build (again) the model card, the page and the plots of a run."""
+    from saber.cli import commands
+
+    commands.report(run_folder, json=json)
+
+
+@app.command()
+def push(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="An exported checkpoint or adapter.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Hub repository, org/name.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="A public repository; private unless asked.")
+    ] = False,
+) -> None:
+    """Upload an exported artefact with its model card to the Hub."""
+    from saber.cli import commands
+
+    commands.push(run_folder, repo, public=public)
+
+
+@app.command()
+def config(preset: Preset = None) -> None:
+    """Print every setting with its default (or a preset's value) and meaning, and the presets."""
+    from saber.cli import commands
+
+    commands.config(preset)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        sys.stdout.write(f"saber {__version__}\n")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; exit codes: 0 done, 2 the user can fix it, 1 a bug, 130 interrupted."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    given = sys.argv[1:] if arguments is None else arguments
+    command: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        code = command(args=given or ["--help"], prog_name="saber", standalone_mode=False)
+    except SaberError as error:
+        from saber.cli.console import fail
+
+        fail(error)
+        code = 2
+    except _UsageError as error:
+        from saber.cli.console import fail
+
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "saber"
+        fail(SaberError(error.format_message(), hint=f"{path} --help"))  # type: ignore[attr-defined]
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write(
+            "interrupted; what was finished is kept: go on with the same command, --out and --resume\n"
+        )
+        code = 130
+    code = code if isinstance(code, int) else 0
+    if arguments is None:
+        sys.exit(code)
+    return code

@@ -1,0 +1,171 @@
+"""What each command does once its options are read: one library call, then what a person wants to know."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from saber.cli.console import Screen, emit, stdout
+from saber.config import RunConfig, Section
+from saber.errors import ExportError, SaberError
+
+
+def run(
+    model: str, config: RunConfig, text: str, *, out: Path | None, resume: bool, json: bool, quiet: bool
+) -> None:
+    """`saber run`."""
+    from saber.cli.job import default_folder, run_job
+    from saber.cli.summary import print_summary
+
+    screen = Screen(quiet=quiet)
+    folder = out or default_folder(model)
+    result = run_job(model, config, text, folder, resume=resume, watch=screen)
+    if not quiet:
+        print_summary(result)
+    if json:
+        emit(result)
+
+
+def probe(model: str, config: RunConfig, text: str, *, out: Path | None, json: bool, quiet: bool) -> None:
+    """`saber probe`."""
+    from saber.cli.job import default_folder, probe_job
+    from saber.cli.summary import print_directions
+
+    screen = Screen(quiet=quiet)
+    result = probe_job(model, config, text, out or default_folder(model), watch=screen)
+    if not quiet:
+        print_directions(result)
+    if json:
+        emit(result)
+
+
+def coverage(model: str, config: RunConfig, *, json: bool) -> None:
+    """`saber coverage`: built on the meta device, no weights are read."""
+    from dataclasses import asdict
+
+    from saber.cli.summary import print_coverage
+    from saber.model.anatomy import coverage as rows_of
+    from saber.model.anatomy import examine
+    from saber.model.load import locate, skeleton
+
+    folder, _ = locate(model)
+    anatomy = examine(skeleton(folder, model, config.model), strict=False)
+    rows = [asdict(row) for row in rows_of(anatomy, config.ablation.writers)]
+    unknown = [row for row in rows if row["status"] == "unknown"]
+    record = {"family": anatomy.family, "layers": anatomy.n_layers, "d_model": anatomy.d_model, "rows": rows}
+    if json:
+        emit(record)
+    else:
+        print_coverage(record)
+    if unknown:
+        raise SaberError(
+            f"{len(unknown)} parameters of {anatomy.family} blocks are not understood, first {unknown[0]['name']}",
+            hint="This checkpoint would not be edited: a writer may be missing.",
+        )
+
+
+def apply(edit: Path, model: str, out: Path, *, json: bool) -> None:
+    """`saber apply`."""
+    from saber.export.apply import apply_edit
+    from saber.model.load import locate
+
+    folder, _ = locate(model)
+    with Screen(quiet=json).stage("write the edited checkpoint") as step:
+        report = apply_edit(edit, folder, out, extra_files=_card_of(edit), progress=step)
+    worst = max(row.component_left for row in report.certificates)
+    _say(
+        json,
+        {"checkpoint": str(out), "edit_sha256": report.edit_sha256, "component_left": worst},
+        f"edited checkpoint: {out}",
+    )
+
+
+def _card_of(edit: Path) -> dict[str, str]:
+    """The model card of a run, so that an edited checkpoint never goes without one."""
+    card = edit / "README.md"
+    return {"README.md": card.read_text(encoding="utf-8")} if edit.is_dir() and card.is_file() else {}
+
+
+def undo(folder: Path, out: Path, *, json: bool) -> None:
+    """`saber undo`."""
+    from saber.export.undo import undo as rebuild
+
+    with Screen(quiet=json).stage("rebuild the base"):
+        rebuild(folder, out)
+    _say(json, {"base": str(out)}, f"base model, every file as it was: {out}")
+
+
+def export(run_folder: Path, out: Path, format_: str, *, json: bool) -> None:
+    """`saber export`."""
+    from saber.cli.job import export_job
+
+    if format_ not in ("checkpoint", "adapter"):
+        raise ExportError(f"unknown format {format_!r}", hint="--format checkpoint or --format adapter")
+    with Screen(quiet=json).stage(f"write the {format_}") as step:
+        export_job(run_folder, out, format_, step)
+    _say(json, {format_: str(out)}, f"{format_}: {out}")
+
+
+def verify(folder: Path, *, json: bool) -> None:
+    """`saber verify`."""
+    from saber.export.verify import verify as check
+
+    with Screen(quiet=json).stage("verify"):
+        report = check(folder)
+    rows = [{"check": row.name, "ok": row.ok, "detail": row.detail} for row in report.checks]
+    if json:
+        emit({"folder": str(folder), "ok": report.ok, "checks": rows})
+    else:
+        marks = {True: "[green]ok[/]", False: "[red]FAILED[/]", None: "[yellow]not checked[/]"}
+        for row in report.checks:
+            stdout.print(f"{row.name}: {marks[row.ok]}", soft_wrap=True, end=" ")
+            stdout.print(row.detail, markup=False, soft_wrap=True)
+    if not report.ok:
+        failed = ", ".join(row.name for row in report.checks if row.ok is False)
+        raise ExportError(f"{folder} does not verify: {failed}", hint="Export it again from its run.")
+
+
+def report(run_folder: Path, *, json: bool) -> None:
+    """`saber report`."""
+    from saber.report.build import build_report
+
+    page = build_report(run_folder)
+    _say(json, {"report": str(page)}, f"report: {page}")
+
+
+def push(folder: Path, repo: str, *, public: bool) -> None:
+    """`saber push`."""
+    from saber.export.hub import push as upload
+
+    address = upload(folder, repo, private=not public)
+    stdout.print(address, soft_wrap=True)
+
+
+def config(preset: str | None) -> None:
+    """`saber config`."""
+    from saber.settings import presets, resolve
+
+    settings, _ = resolve(preset=preset)
+    lines = [f"# Presets: {', '.join(presets())}", f"seed = {settings.seed}"]
+    for name, section in settings:
+        if not isinstance(section, Section):
+            continue
+        lines += ["", f"[{name}]  # {(type(section).__doc__ or '').strip()}"]
+        for key, value in section:
+            meaning = " ".join((type(section).model_fields[key].description or "").split())
+            lines.append(f"{key} = {_shown(value)}  # {meaning}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _shown(value: Any) -> str:
+    from saber.settings import toml_value
+
+    return toml_value(value)
+
+
+def _say(json: bool, record: dict[str, Any], text: str) -> None:
+    if json:
+        emit(record)
+    else:
+        stdout.print(text, soft_wrap=True)

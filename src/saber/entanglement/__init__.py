@@ -1,0 +1,1 @@
+"""Stage 3: how much of each direction is capability."""

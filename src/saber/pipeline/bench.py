@@ -1,0 +1,173 @@
+"""What a run works on: model, prompts and the base model's own behaviour, each loaded or measured once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from saber.ablation.plan import Compiler
+from saber.config import PromptsConfig, RunConfig
+from saber.errors import ProbeError
+from saber.evaluation.replies import Reply, ask, read
+from saber.evaluation.tokens import RefusalTokens, refusal_tokens
+from saber.model.anatomy import Anatomy, examine
+from saber.model.generate import Answer
+from saber.model.load import ChatModel, load
+from saber.pipeline.clock import ForwardClock
+from saber.prompts import ROLES, Prompt, PromptSet, Role, Split, check_disjoint, load_prompts, split_prompts
+from saber.store import RunFolder
+from saber.watch import Step, Watch
+
+_PROBED: tuple[Role, ...] = ("harmful", "harmless", "capability")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that stays the same during a run.
+
+    Attributes:
+        chat: The base model; edits are put on and taken off as hooks.
+        anatomy: Its residual writers.
+        compiler: Turns plans into edits.
+        sets: The prompts as loaded, by role.
+        splits: PROBE, SELECT and TEST of each role.
+        probe: PROBE prompts by role that behave as their role says.
+        probe_answers: The base's own answers to them.
+        dropped: PROBE prompts left out because the base behaves otherwise, by role.
+        tokens: First tokens that tell refusals from answers.
+        clock: Time spent inside the model.
+    """
+
+    chat: ChatModel
+    anatomy: Anatomy
+    compiler: Compiler
+    sets: Mapping[Role, PromptSet]
+    splits: Mapping[Role, Split]
+    probe: Mapping[Role, tuple[Prompt, ...]]
+    probe_answers: Mapping[Role, tuple[Answer, ...]]
+    dropped: Mapping[Role, int]
+    tokens: RefusalTokens
+    clock: ForwardClock
+
+
+class Memory:
+    """Base answers that an interrupted run has generated already."""
+
+    def __init__(self, folder: RunFolder | None, settings: str) -> None:
+        self._folder = folder
+        self._settings = settings
+
+    def recall(self, name: str, compute: Callable[[], Any]) -> Any:
+        """A JSON value from the run folder's state, or computed now and kept."""
+        if self._folder is None:
+            return compute()
+        if self._folder.has_state(name):
+            return self._folder.load_state(name, settings=self._settings)
+        value = compute()
+        self._folder.save_state(name, value, settings=self._settings)
+        return value
+
+    def replies(
+        self, name: str, chat: ChatModel, prompts: Sequence[Prompt], *, max_new_tokens: int, step: Step
+    ) -> list[Reply]:
+        """The base's own replies to prompts, generated once."""
+
+        def compute() -> list[Any]:
+            found = ask(chat, prompts, max_new_tokens=max_new_tokens, progress=step)
+            return [[reply.answer.text, list(reply.answer.tokens), reply.answer.finished] for reply in found]
+
+        stored = self.recall(name, compute)
+        answers = [Answer(text, tuple(tokens), finished) for text, tokens, finished in stored]
+        return [read(chat, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+
+
+def split_all(
+    config: PromptsConfig, seed: int, *, demo: bool
+) -> tuple[dict[Role, PromptSet], dict[Role, Split]]:
+    """Load the five roles and divide each; an overlap anywhere is an error."""
+    sets = {role: load_prompts(getattr(config, role), role, demo=demo) for role in ROLES}
+    most = {"harmful": config.n_harmful, "harmless": config.n_harmless, "capability": config.n_capability}
+    splits = {
+        role: split_prompts(
+            prompts,
+            select_share=config.select_share,
+            test_share=config.test_share,
+            near_duplicate=config.near_duplicate,
+            n_probe=most.get(role),
+            seed=seed,
+        )
+        for role, prompts in sets.items()
+    }
+    check_disjoint(splits)
+    return sets, splits
+
+
+@contextmanager
+def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Iterator[Bench]:
+    """Load everything and label the PROBE prompts by the base model's behaviour.
+
+    Raises:
+        SaberError: Anything that the user can fix: see the modules that it calls.
+    """
+    sets, splits = split_all(config.prompts, config.seed, demo=name == "demo")
+    with watch.stage("load the model"):
+        chat = load(name, config.model, system=config.prompts.system)
+        anatomy = examine(chat.model)
+    edited = [writer for writer in anatomy.writers if writer.kind in config.ablation.writers]
+    watch.note(
+        f"{anatomy.family}: {anatomy.n_layers} layers, {len(edited)} of {len(anatomy.writers)} writers edited"
+    )
+    with ForwardClock(chat.model) as clock:
+        with watch.stage("base answers on PROBE") as step:
+            replies = _probe_replies(chat, splits, config, memory, step)
+        probe, answers, dropped = _label(replies, keep_all=not config.prompts.behaviour_filter)
+        for role in ("harmful", "harmless"):
+            watch.note(f"{role}: {len(probe[role])} prompts behave as labelled, {dropped[role]} left out")
+        both = [*replies["harmful"], *replies["harmless"]]
+        tokens = refusal_tokens(
+            [reply.answer for reply in both],
+            [reply.kind for reply in both],
+            most=config.evaluation.n_refusal_tokens,
+            starts=[reply.start for reply in both],
+        )
+        compiler = Compiler(chat.model, anatomy)
+        yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, dropped, tokens, clock)
+
+
+def _probe_replies(
+    chat: ChatModel, splits: Mapping[Role, Split], config: RunConfig, memory: Memory, step: Step
+) -> dict[Role, list[Reply]]:
+    # Capability answers are needed only where activations are read in the answer; labels need two roles.
+    roles = _PROBED if config.probe.position == "answer" else _PROBED[:2]
+    prompts = [prompt for role in roles for prompt in splits[role].probe]
+    replies = memory.replies(
+        "probe", chat, prompts, max_new_tokens=config.evaluation.max_new_tokens, step=step
+    )
+    by_role = {role: [reply for reply in replies if reply.prompt.role == role] for role in roles}
+    for role in _PROBED[len(roles) :]:
+        by_role[role] = [read(chat, prompt, Answer("", (), False)) for prompt in splits[role].probe]
+    return by_role
+
+
+def _label(
+    replies: Mapping[Role, list[Reply]], *, keep_all: bool
+) -> tuple[dict[Role, tuple[Prompt, ...]], dict[Role, tuple[Answer, ...]], dict[Role, int]]:
+    """Keep harmful prompts that are refused and harmless ones that are answered."""
+    wanted = {"harmful": "refused", "harmless": "answered"}
+    probe: dict[Role, tuple[Prompt, ...]] = {}
+    answers: dict[Role, tuple[Answer, ...]] = {}
+    dropped: dict[Role, int] = {}
+    for role, given in replies.items():
+        kept = [r for r in given if keep_all or role not in wanted or r.kind == wanted[role]]
+        if not kept:
+            raise ProbeError(
+                f"none of {len(given)} {role} PROBE prompts is {wanted[role]} by the base model",
+                hint=f"Give {role} prompts that this model {'refuses' if role == 'harmful' else 'answers'}, "
+                "or keep all with --set prompts.behaviour_filter=false.",
+            )
+        probe[role] = tuple(reply.prompt for reply in kept)
+        answers[role] = tuple(reply.answer for reply in kept)
+        dropped[role] = len(given) - len(kept)
+    return probe, answers, dropped
