@@ -125,7 +125,13 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_tensors_round_trip(tmp_path: Path) -> None:
-    tensors = {"a": torch.randn(3, 4).T, "b": torch.ones(2, dtype=torch.bfloat16)}
+    shared = torch.randn(4)
+    tensors = {
+        "a": torch.randn(3, 4).T,
+        "b": torch.ones(2, dtype=torch.bfloat16),
+        "c": shared,
+        "d": shared[1:3],
+    }
     write_tensors(tmp_path / "x.safetensors", tensors, {"key": "value"})
     found, metadata = read_tensors(tmp_path / "x.safetensors")
     assert metadata == {"key": "value"}
@@ -193,6 +199,18 @@ def test_a_run_folder_is_new_resumed_or_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="is a file"):
             RunFolder.create(tmp_path / "other" / "thesis.doc", resume=resume)
     assert names(tmp_path / "other") == ["thesis.doc"]
+
+
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for write in (
+        lambda: RunFolder.create(tmp_path / "file" / "run"),
+        lambda: write_json(tmp_path / "file" / "a" / "x.json", 1),
+        lambda: append_jsonl(tmp_path / "file" / "x.jsonl", 1),
+        lambda: replacing_folder(tmp_path / "file" / "out").__enter__(),
+    ):
+        with pytest.raises(StoreError, match="cannot write"):
+            write()
 
 
 def test_opening_what_is_not_a_run(tmp_path: Path) -> None:

@@ -25,20 +25,21 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside the target that takes its place, synced, when the block ends without an error.
 
     Raises:
-        StoreError: The disk is full; the temporary file is removed and the old target stays.
+        StoreError: The disk is full or closed to us; the temporary file is removed and the old target stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
-        raise_if_full(error, path)
+        explain(error, path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_file():
+            temporary.unlink()
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def replacing_folder(out: Path) -> Iterator[Path]:
     Whatever stops the block, an interrupt included, the temporary folder is removed.
 
     Raises:
-        StoreError: `out` is not empty, or the disk is full.
+        StoreError: `out` is not empty, or the disk is full or closed to us.
     """
     out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -65,7 +66,7 @@ def replacing_folder(out: Path) -> Iterator[Path]:
         os.replace(temporary, out)
         sync(out.parent)
     except OSError as error:
-        raise_if_full(error, out)
+        explain(error, out)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -80,13 +81,22 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def raise_if_full(error: BaseException, path: Path) -> None:
-    """Turn "disk full" into an error that says what to do; other errors pass."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "os error 28" in str(error):
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+def explain(error: BaseException, path: Path) -> None:
+    """Turn "disk full" and "may not write there" into errors that say what to do; other errors pass."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _FULL or "os error 28" in str(error):
         raise StoreError(
             f"no space left on the disk while writing {path}; nothing incomplete was left behind",
             hint=f"Free space on the disk of {path.parent}, or write elsewhere with --out.",
+        ) from error
+    if isinstance(error, OSError) and number in _CLOSED:
+        raise StoreError(
+            f"cannot write {path}: {error.filename or path}: {error.strerror}",
+            hint="Check the path and its permissions, or write elsewhere with --out.",
         ) from error
 
 
@@ -134,8 +144,8 @@ def write_jsonl(path: Path, rows: Sequence[Any]) -> None:
 def append_jsonl(path: Path, row: Any) -> None:
     """Add one line, synced; a line that an interrupt cut short before is taken away first."""
     line = (_encode(path, row) + "\n").encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(end - 1, 0))
@@ -146,7 +156,7 @@ def append_jsonl(path: Path, row: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise_if_full(error, path)
+        explain(error, path)
         raise
 
 
@@ -175,12 +185,19 @@ def write_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    memory = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        if own.untyped_storage().data_ptr() in memory:  # safetensors refuses tensors that share memory
+            own = own.clone()
+        memory.add(own.untyped_storage().data_ptr())
+        plain[name] = own
     with replacing(path) as temporary:
         try:
             save_file(plain, temporary, dict(metadata or {}))
         except SafetensorError as error:
-            raise_if_full(error, path)
+            explain(error, path)
             raise
         _sort_metadata(temporary)
 

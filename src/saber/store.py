@@ -109,7 +109,7 @@ class RunFolder:
         if run.path.exists() and not run.path.is_dir():
             raise StoreError(f"{run.path} is a file, not a folder", hint="Give another folder with --out.")
         if run.path.is_dir() and any(run.path.iterdir()):
-            if not run._marker.is_file():
+            if not run._is_run:
                 raise StoreError(
                     f"{run.path} is not empty and is not a SABER run; nothing was changed",
                     hint="Give a new or empty folder with --out.",
@@ -132,12 +132,16 @@ class RunFolder:
             StoreError: The folder is missing or is not a SABER run.
         """
         run = cls(Path(path))
-        if not run._marker.is_file() and not run.finished:
+        if not run._is_run:
             found = "is not a SABER run" if run.path.is_dir() else "does not exist"
             raise StoreError(
                 f"{run.path} {found}", hint="Give the folder that `saber run` wrote (runs/... or --out)."
             )
         return run
+
+    @property
+    def _is_run(self) -> bool:
+        return self._marker.is_file() or self.finished
 
     @property
     def finished(self) -> bool:

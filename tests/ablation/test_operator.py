@@ -20,7 +20,9 @@ def problem(rank: int, seed: int = 0, spread: float = 0.3) -> tuple[torch.Tensor
     return basis, gain, torch.randn(D_MODEL, D_IN, generator=generator)
 
 
-def left(basis: torch.Tensor, gain: torch.Tensor | None, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+def left(
+    basis: torch.Tensor, gain: torch.Tensor | None, before: torch.Tensor, after: torch.Tensor
+) -> torch.Tensor:
     """|(G d_j)^T W'| / |(G d_j)^T W| for each direction."""
     written = basis if gain is None else gain[:, None] * basis
     return (written.T @ after).norm(dim=1) / (written.T @ before).norm(dim=1)
@@ -76,11 +78,13 @@ def test_ridge_minimises_its_objective_among_exact_solutions() -> None:
         return float((gain * a - target).square().sum() + tau * a.square().sum())
 
     costs = {
-        s: objective(ablation_operator(basis, torch.ones(1), gain, post_norm=s).write[:, 0]) for s in SOLUTIONS
+        s: objective(ablation_operator(basis, torch.ones(1), gain, post_norm=s).write[:, 0])
+        for s in SOLUTIONS
     }
     # A sign flip of Q flips the whole column; compare on the side where u points along G d.
     flipped = {
-        s: objective(-ablation_operator(basis, torch.ones(1), gain, post_norm=s).write[:, 0]) for s in SOLUTIONS
+        s: objective(-ablation_operator(basis, torch.ones(1), gain, post_norm=s).write[:, 0])
+        for s in SOLUTIONS
     }
     best = {s: min(costs[s], flipped[s]) for s in SOLUTIONS}
     assert best["ridge"] <= min(best["least_change"], best["direction"]) + 1e-6

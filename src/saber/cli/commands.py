@@ -82,9 +82,11 @@ def apply(edit: Path, model: str, out: Path, *, json: bool) -> None:
 
 
 def _card_of(edit: Path) -> dict[str, str]:
-    """The model card of a run, so that an edited checkpoint never goes without one."""
-    card = edit / "README.md"
-    return {"README.md": card.read_text(encoding="utf-8")} if edit.is_dir() and card.is_file() else {}
+    """The model card of a finished run, so that an edited checkpoint never goes without one."""
+    from saber.report.build import portable_card
+    from saber.store import RunFolder
+
+    return {"README.md": portable_card(edit)} if RunFolder(edit).finished else {}
 
 
 def undo(folder: Path, out: Path, *, json: bool) -> None:

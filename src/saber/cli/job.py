@@ -14,6 +14,7 @@ from saber.errors import StoreError
 from saber.pipeline import Outcome, probe, run
 from saber.pipeline.bench import Bench
 from saber.provenance import commit, license_of, model_files, peak_memory, versions
+from saber.report.build import build_probe_plots, build_report, portable_card
 from saber.settings import to_toml
 from saber.store import RunFolder, read_json, write_json, write_text
 from saber.watch import Step, Watch
@@ -44,12 +45,11 @@ def run_job(
         manifest = _manifest(outcome.bench, config, outcome.timings)
         _add_cost(manifest, outcome.bench, started)
         with watch.stage("report"):
-            from saber.report.build import build_report
-
-            build_report(folder.path, manifest=manifest)
+            build_report(folder.path, manifest)
         if config.export.format != "none":
             with watch.stage(f"export the {config.export.format} and verify it") as step:
-                manifest["export"] = _export(folder, outcome, config.export.format, step)
+                card = {"README.md": portable_card(folder.path, manifest)}
+                manifest["export"] = _export(folder, outcome, config.export.format, card, step)
         _add_cost(manifest, outcome.bench, started)
         write_json(folder.manifest, manifest)
     return _result(folder, manifest)
@@ -57,8 +57,6 @@ def run_job(
 
 def probe_job(model: str, config: RunConfig, text: str, out: Path, *, watch: Watch) -> dict[str, Any]:
     """`saber probe`: stages 1 to 3 and their plots."""
-    from saber.report.build import build_probe_plots
-
     started = time.perf_counter()
     folder = RunFolder.create(out)
     write_text(folder.run_toml, text)
@@ -95,7 +93,7 @@ def export_job(run_folder: Path, out: Path, format_: str, step: Step) -> None:
     name = model["name"]
     revision = model["revision"]
     base, _ = locate(f"{name}@{revision}" if revision and "@" not in name else name)
-    card = {"README.md": folder.card.read_text(encoding="utf-8")}
+    card = {"README.md": portable_card(folder.path)}
     if format_ == "checkpoint":
         apply_edit(folder.path, base, out, extra_files=card, progress=step)
         return
@@ -119,7 +117,9 @@ def _save_edit(folder: RunFolder, outcome: Outcome, config: RunConfig) -> None:
     save_edit(folder.edit_tensors, folder.edit_record, outcome.edits, outcome.certificates, meta)
 
 
-def _export(folder: RunFolder, outcome: Outcome, format_: str, step: Step) -> dict[str, Any]:
+def _export(
+    folder: RunFolder, outcome: Outcome, format_: str, card: dict[str, str], step: Step
+) -> dict[str, Any]:
     """Write the artefact and compare it, reloaded, with the edit in memory."""
     import shutil
 
@@ -130,7 +130,6 @@ def _export(folder: RunFolder, outcome: Outcome, format_: str, step: Step) -> di
     bench = outcome.bench
     target = folder.checkpoint if format_ == "checkpoint" else folder.adapter
     shutil.rmtree(target, ignore_errors=True)  # of an interrupted run; it was never announced
-    card = {"README.md": folder.card.read_text(encoding="utf-8")}
     if format_ == "checkpoint":
         export_checkpoint(
             bench.chat.folder,

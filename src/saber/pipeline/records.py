@@ -72,7 +72,7 @@ def plan_json(refinement: Refinement[Signal]) -> dict[str, Any]:
     """plan.json: every ranked direction with what happened to it, and the passes."""
     plan = refinement.plan
     return {
-        "directions": [_planned_row(v, plan.scale) for v in plan.vectors]
+        "directions": [_planned_row(v) for v in plan.vectors]
         + [_skipped_row(s) for s in plan.skipped],
         "scope": plan.scope,
         "post_norm": plan.post_norm,
@@ -86,7 +86,7 @@ def plan_json(refinement: Refinement[Signal]) -> dict[str, Any]:
     }
 
 
-def _planned_row(vector: PlannedVector, scale: float) -> dict[str, Any]:
+def _planned_row(vector: PlannedVector) -> dict[str, Any]:
     return {
         "name": vector.direction.name,
         "layer": vector.direction.layer,
@@ -94,7 +94,7 @@ def _planned_row(vector: PlannedVector, scale: float) -> dict[str, Any]:
         "fdr": vector.direction.fdr,
         "rho": vector.rho,
         "purity": vector.purity,
-        "alpha": vector.alpha * scale,
+        "alpha": vector.alpha,
         "part": vector.part,
         "status": "edited",
         "reason": "",

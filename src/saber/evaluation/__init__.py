@@ -1,0 +1,1 @@
+"""What changed, with error bars: refusal, over-refusal, drift, capability (METHOD section 6)."""

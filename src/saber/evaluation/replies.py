@@ -1,0 +1,65 @@
+"""Greedy answers with their class: what every rate is counted from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from saber.evaluation.refusal import AnswerClass, classify
+from saber.evaluation.thinking import visible_start
+from saber.model.generate import Answer, Progress, generate
+from saber.model.load import ChatModel
+from saber.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer to a prompt.
+
+    Attributes:
+        prompt: What was asked.
+        answer: What was generated, thoughts included.
+        start: Index of the first visible token in `answer.tokens`; None if nothing is visible.
+        text: The visible answer.
+        kind: Its class.
+    """
+
+    prompt: Prompt
+    answer: Answer
+    start: int | None
+    text: str
+    kind: AnswerClass
+
+    @property
+    def thought(self) -> tuple[int, ...] | None:
+        """Tokens before the visible answer, empty without thinking; None if nothing is visible."""
+        return None if self.start is None else self.answer.tokens[: self.start]
+
+    @property
+    def refused(self) -> bool | None:
+        """Whether it is a refusal; None (unscored) for an unfinished thought."""
+        return None if self.kind == "unfinished" else self.kind == "refused"
+
+    @property
+    def broken(self) -> bool | None:
+        """Whether it is degenerate or empty; None (unscored) for an unfinished thought."""
+        return None if self.kind == "unfinished" else self.kind in ("degenerate", "empty")
+
+
+def ask(
+    chat: ChatModel, prompts: Sequence[Prompt], *, max_new_tokens: int, progress: Progress | None = None
+) -> list[Reply]:
+    """Generate greedy answers, in the order of the prompts, and classify them."""
+    texts = [prompt.text for prompt in prompts]
+    answers = generate(chat, texts, max_new_tokens=max_new_tokens, progress=progress)
+    return [read(chat, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+
+
+def read(chat: ChatModel, prompt: Prompt, answer: Answer) -> Reply:
+    """Find the visible part of an answer and classify it."""
+    start = visible_start(chat.tokenizer, answer.tokens)
+    if start is None:
+        with_marks = chat.tokenizer.decode(list(answer.tokens), skip_special_tokens=False)
+        return Reply(prompt, answer, None, "", classify(with_marks, finished=answer.finished))
+    text = chat.tokenizer.decode(list(answer.tokens[start:]), skip_special_tokens=True).strip()
+    return Reply(prompt, answer, start, text, classify(text, finished=answer.finished))

@@ -1,0 +1,1 @@
+"""Out of the lab: edited checkpoints, LoRA adapters, their verification and the way back to the base."""

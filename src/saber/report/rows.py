@@ -1,0 +1,179 @@
+"""The evidence of a run, typed and checked: what a report may not leave out exists before one is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from saber.report.findings import Findings, read_findings
+from saber.report.outcome import Change, Drift, Side, read_changes, read_drift, read_side
+from saber.report.record import INCOMPLETE, Record, refuse
+
+UNKNOWN = "unknown"
+"""The licence of a base model that states none; the report says so in words."""
+
+_EVALUATE = "Evaluate the run again with a current SABER: `saber run MODEL --out DIR --resume`."
+_LICENCE = (
+    f'Write the base model\'s licence to manifest.json (model.license), or "{UNKNOWN}" to have that stated.'
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The base model."""
+
+    name: str
+    """Hub id or folder."""
+    revision: str
+    """Commit on the Hub; empty for a local folder."""
+    license: str
+    """Its licence, or "unknown"."""
+    files: Mapping[str, str]
+    """sha256 of each file."""
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """The prompts of one role."""
+
+    role: str
+    source: str
+    revision: str
+    sha256: str
+    n: int
+    probe: int
+    select: int
+    test: int
+    dropped: int
+    """Prompts that the behaviour filter left out of PROBE."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the run came from, and what repeats it."""
+
+    saber_version: str
+    versions: Mapping[str, str]
+    prompts: tuple[PromptRow, ...]
+    seed: int
+    device: str
+    dtype: str
+    timings: Mapping[str, float]
+    seconds: float | None
+    """Wall time of the whole run."""
+    bare_forward_seconds: float | None
+    """Time of the same forward passes without any of SABER's work."""
+    command: str
+    edit_sha256: str
+    base_sha256: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a report says. It cannot be read without what a report must say.
+
+    Required: base and edited refusal rates of harmful prompts with n > 0 and intervals, refusals by category,
+    drift with its noise floor, capability by category, the base model's id, licence and file hashes, the
+    settings, the seed, the prompts, the plan and the edit's certificate.
+    """
+
+    base: Side
+    edited: Side
+    drift: Drift
+    changes: Mapping[str, Change]
+    proxy: float | None
+    """Residual refusal proxy: mean refusal log-odds of the edited model."""
+    findings: Findings
+    model: Model
+    provenance: Provenance
+    settings: Mapping[str, Mapping[str, object]]
+    """Resolved settings by section; keys outside a section are under ""."""
+
+    @classmethod
+    def read(cls, files: Mapping[str, object], settings: Mapping[str, object]) -> Evidence:
+        """Reads the JSON objects of a run folder.
+
+        Args:
+            files: evaluation, spectrum, entanglement, plan, edit and manifest.
+            settings: The resolved settings, sections as mappings.
+
+        Raises:
+            ReportError: Naming the first piece that is missing.
+        """
+        evaluation = Record(files.get("evaluation"), "evaluation", _EVALUATE)
+        spectrum, entanglement, plan, edit, manifest = (
+            Record(files.get(name), name) for name in ("spectrum", "entanglement", "plan", "edit", "manifest")
+        )
+        return cls(
+            base=read_side(evaluation.section("base")),
+            edited=read_side(evaluation.section("edited")),
+            drift=read_drift(evaluation.section("drift")),
+            changes=read_changes(evaluation.option("capability_change")),
+            proxy=evaluation.maybe_number("residual_refusal_proxy"),
+            findings=read_findings(spectrum, entanglement, plan, edit),
+            model=_read_model(manifest.section("model")),
+            provenance=_read_provenance(manifest, edit),
+            settings=_read_settings(settings),
+        )
+
+
+def _read_model(record: Record) -> Model:
+    """Reads the base model's identity."""
+    files = record.section("files")
+    if not list(files):
+        refuse(f"{files.place} has no file hashes")
+    name = record.text("name")
+    if not record.maybe_text("license"):
+        refuse(f"{record.place}.license is missing", _LICENCE)
+    return Model(
+        name=name,
+        revision=record.maybe_text("revision"),
+        license=record.text("license"),
+        files={path: files.text(path) for path in files},
+    )
+
+
+def _read_provenance(manifest: Record, edit: Record) -> Provenance:
+    """Reads the manifest and the edit's hashes."""
+    timings, versions, cost = (manifest.option(key) for key in ("timings", "versions", "cost"))
+    prompts = manifest.section("prompts")
+    if not list(prompts):
+        refuse(f"{prompts.place} names no role")
+    return Provenance(
+        saber_version=manifest.text("saber_version"),
+        versions={name: versions.maybe_text(name) for name in versions},
+        prompts=tuple(_read_prompts(role, prompts.section(role)) for role in prompts),
+        seed=int(manifest.number("seed")),
+        device=manifest.maybe_text("device"),
+        dtype=manifest.maybe_text("dtype"),
+        timings={stage: timings.number(stage) for stage in timings},
+        seconds=cost.maybe_number("seconds"),
+        bare_forward_seconds=cost.maybe_number("bare_forward_seconds"),
+        command=manifest.maybe_text("command"),
+        edit_sha256=edit.text("edit_sha256"),
+        base_sha256=edit.text("base_sha256"),
+    )
+
+
+def _read_prompts(role: str, record: Record) -> PromptRow:
+    """Reads the source, hash and split of one role."""
+    return PromptRow(
+        role=role,
+        source=record.text("source"),
+        revision=record.maybe_text("revision"),
+        sha256=record.text("sha256"),
+        n=int(record.number("n")),
+        probe=int(record.number("probe")),
+        select=int(record.number("select")),
+        test=int(record.number("test")),
+        dropped=int(record.number("dropped")),
+    )
+
+
+def _read_settings(settings: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:
+    """Sections of settings; single keys such as the seed come first, under ""."""
+    if not settings:
+        refuse("the resolved settings are missing", INCOMPLETE)
+    single = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
+    sections = {key: dict(value) for key, value in settings.items() if isinstance(value, Mapping)}
+    return ({"": single} if single else {}) | sections
