@@ -8,14 +8,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from saber.config import ModelConfig  # noqa: E402
-from saber.model.load import ChatModel, load  # noqa: E402
-from tests import pico  # noqa: E402
+from saber.config import ModelConfig
+from saber.model.load import ChatModel, load
+from tests import pico
 
 torch.set_num_threads(1)
 

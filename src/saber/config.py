@@ -71,7 +71,7 @@ class ModelConfig(Section):
     device: str = "auto"
     """auto (device_map), cpu, cuda, cuda:1, ..."""
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Prompts per forward pass; auto: bounded by memory."""
+    """Prompts per forward pass; auto: 64."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model; off unless asked."""
     allow_pickle: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +149,14 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end: the manifest is written last."""
         return self.manifest.is_file()
+
+    def discard(self) -> None:
+        """Remove what a run writes before it has found anything; files of others stay."""
+        for path in (self.run_toml, self.resolved_toml):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self._marker.parent, ignore_errors=True)
+        with suppress(OSError):  # not empty, or the current folder
+            self.path.rmdir()
 
     def state_path(self, name: str, suffix: str = ".json") -> Path:
         """File of an intermediate result."""

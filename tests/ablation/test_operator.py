@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saber.ablation.operator import ablation_operator, orthonormal_additions, strength_for_share
+from saber.ablation.operator import ablation_operator, orthonormal_additions
 
 SOLUTIONS = ("ridge", "least_change", "direction")
 D_MODEL, D_IN = 48, 32
@@ -70,7 +70,7 @@ def test_least_change_moves_the_weights_least() -> None:
 
 
 def test_ridge_minimises_its_objective_among_exact_solutions() -> None:
-    basis, gain, weight = problem(1)
+    basis, gain, _ = problem(1)
     tau = 0.03 * float(gain.square().mean())
     target = basis[:, 0] * (gain * basis[:, 0]).norm()
 
@@ -112,17 +112,6 @@ def test_projection_is_idempotent_and_low_rank() -> None:
     twice = once - operator.write @ (operator.read @ once)
     assert torch.allclose(once, twice, atol=1e-5)
     assert torch.linalg.matrix_rank(once - weight, atol=1e-4) == 2
-
-
-def test_strength_for_share_is_what_the_norm_leaves() -> None:
-    generator = torch.Generator().manual_seed(0)
-    u = torch.linalg.qr(torch.randn(64, 1, generator=generator))[0][:, 0]
-    y = torch.randn(64, generator=generator) + 3 * u
-    fraction = float((u @ y) ** 2 / y.square().sum())
-    alpha = strength_for_share(0.5, fraction)
-    edited = y - alpha * u * (u @ y)
-    kept = (u @ edited / edited.norm()) / (u @ y / y.norm())
-    assert float(kept) == pytest.approx(0.5, abs=1e-5)
 
 
 def test_additions_are_orthonormal_and_skip_what_is_known() -> None:

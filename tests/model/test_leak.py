@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from saber.ablation.apply import edited_weight
 from saber.ablation.operator import ablation_operator
 from saber.ablation.plan import compile_edit
-from saber.ablation.apply import edited_weight
 from saber.model.anatomy import effective_gain, examine
 from saber.model.load import ChatModel
 

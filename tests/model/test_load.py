@@ -123,7 +123,7 @@ def test_unknown_family_says_what_it_found(tmp_path: Path) -> None:
 
     config = transformers.OlmoConfig(**{k: v for k, v in pico.COMMON.items() if k != "head_dim"})
     model = transformers.AutoModelForCausalLM.from_config(config)
-    with pytest.raises(AnatomyError, match="self_attn.o_proj.weight") as caught:
+    with pytest.raises(AnatomyError, match=r"self_attn\.o_proj\.weight") as caught:
         examine(model)
     assert "gemma4_text" in caught.value.hint
 

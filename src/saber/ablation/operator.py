@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,15 +72,6 @@ def ablation_operator(
     )
     write = free + (weight[:, None] * q) @ correction
     return Operator(write.float(), read.float())
-
-
-def strength_for_share(share: float, fraction: float) -> float:
-    """Strength whose share left, after a post-norm rescales the rest, is `share` (METHOD section 0.2).
-
-    `(1 - a)^2 = s^2 (1 - c) / (1 - s^2 c)` with `c` the direction's fraction of the writer's squared output.
-    """
-    kept = share**2 * (1.0 - fraction) / (1.0 - share**2 * fraction)
-    return 1.0 - math.sqrt(kept)
 
 
 def orthonormal_additions(

@@ -261,6 +261,18 @@ def main(arguments: list[str] | None = None) -> int:
             "interrupted; what was finished is kept: go on with the same command, --out and --resume\n"
         )
         code = 130
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        from saber.cli.console import fail
+
+        fail(
+            SaberError(
+                f"the device is out of memory ({error})",
+                hint="Use a smaller --batch-size, or --dtype bfloat16.",
+            )
+        )
+        code = 2
     code = code if isinstance(code, int) else 0
     if arguments is None:
         sys.exit(code)

@@ -47,7 +47,8 @@ def coverage(model: str, config: RunConfig, *, json: bool) -> None:
     from saber.cli.summary import print_coverage
     from saber.model.anatomy import coverage as rows_of
     from saber.model.anatomy import examine
-    from saber.model.load import locate, skeleton
+    from saber.model.load import skeleton
+    from saber.model.locate import locate
 
     folder, _ = locate(model)
     anatomy = examine(skeleton(folder, model, config.model), strict=False)
@@ -68,7 +69,7 @@ def coverage(model: str, config: RunConfig, *, json: bool) -> None:
 def apply(edit: Path, model: str, out: Path, *, json: bool) -> None:
     """`saber apply`."""
     from saber.export.apply import apply_edit
-    from saber.model.load import locate
+    from saber.model.locate import locate
 
     folder, _ = locate(model)
     with Screen(quiet=json).stage("write the edited checkpoint") as step:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from saber.config import RunConfig
-from saber.errors import StoreError
+from saber.errors import SaberError, StoreError
 from saber.pipeline import Outcome, probe, run
 from saber.pipeline.bench import Bench
 from saber.provenance import commit, license_of, model_files, peak_memory, versions
@@ -36,11 +40,10 @@ def run_job(
     """
     started = time.perf_counter()
     folder = RunFolder.create(out, resume=resume)
+    _check_resumed(folder, model, config)
     if folder.finished:
         return _result(folder, read_json(folder.manifest))
-    write_text(folder.run_toml, text)
-    write_text(folder.resolved_toml, to_toml(config))
-    with run(model, config, folder, watch) as outcome:
+    with _started(folder, config, text), run(model, config, folder, watch) as outcome:
         _save_edit(folder, outcome, config)
         manifest = _manifest(outcome.bench, config, outcome.timings)
         _add_cost(manifest, outcome.bench, started)
@@ -59,9 +62,7 @@ def probe_job(model: str, config: RunConfig, text: str, out: Path, *, watch: Wat
     """`saber probe`: stages 1 to 3 and their plots."""
     started = time.perf_counter()
     folder = RunFolder.create(out)
-    write_text(folder.run_toml, text)
-    write_text(folder.resolved_toml, to_toml(config))
-    with probe(model, config, folder, watch) as (bench, seen):
+    with _started(folder, config, text), probe(model, config, folder, watch) as (bench, seen):
         plots = build_probe_plots(folder.path)
         manifest = _manifest(bench, config, {})
         _add_cost(manifest, bench, started)
@@ -82,7 +83,7 @@ def export_job(run_folder: Path, out: Path, format_: str, step: Step) -> None:
     from saber.export.adapter import export_adapter
     from saber.export.apply import anatomy_of, apply_edit
     from saber.export.edit_file import certificates_of, load_edit
-    from saber.model.load import locate
+    from saber.model.locate import locate
 
     folder = RunFolder.open(run_folder)
     if not folder.finished:
@@ -109,6 +110,50 @@ def export_job(run_folder: Path, out: Path, format_: str, step: Step) -> None:
     )
 
 
+@contextmanager
+def _started(folder: RunFolder, config: RunConfig, text: str) -> Iterator[None]:
+    """A run that the user must fix before it found anything leaves no folder behind."""
+    new = not folder.resolved_toml.exists()
+    write_text(folder.run_toml, text)
+    write_text(folder.resolved_toml, to_toml(config))
+    try:
+        yield
+    except SaberError:
+        if new and not folder.spectrum.exists():
+            folder.discard()
+        raise
+
+
+def _check_resumed(folder: RunFolder, model: str, config: RunConfig) -> None:
+    """Refuse to go on with other settings; an unfinished run may still change its export."""
+    if not folder.resolved_toml.is_file():
+        return
+    before = _flat(tomllib.loads(folder.resolved_toml.read_text(encoding="utf-8")))
+    now = _flat(tomllib.loads(to_toml(config)))
+    if folder.finished:
+        before["MODEL"], now["MODEL"] = read_json(folder.manifest)["model"]["name"], model
+    other = [
+        key for key in now if now[key] != before.get(key) and (folder.finished or key != "export.format")
+    ]
+    if other:
+        key = other[0]
+        hint = "Resume with the settings in its resolved.toml, or give another folder with --out."
+        raise StoreError(
+            f"the run in {folder.path} was started with other settings: {key} = {before.get(key)}, now {now[key]}",
+            hint="A finished run is exported again with `saber export`." if key == "export.format" else hint,
+        )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{key}": each for key, each in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
 def _save_edit(folder: RunFolder, outcome: Outcome, config: RunConfig) -> None:
     from saber.export.edit_file import save_edit
 
@@ -121,8 +166,6 @@ def _export(
     folder: RunFolder, outcome: Outcome, format_: str, card: dict[str, str], step: Step
 ) -> dict[str, Any]:
     """Write the artefact and compare it, reloaded, with the edit in memory."""
-    import shutil
-
     from saber.export.adapter import export_adapter
     from saber.export.checkpoint import export_checkpoint
     from saber.export.compare import compare_with_memory

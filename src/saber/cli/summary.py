@@ -17,7 +17,8 @@ def print_summary(result: Mapping[str, Any]) -> None:
     evaluation = result["evaluation"]
     base, edited = evaluation["base"], evaluation["edited"]
     narrow = stdout.width < 70
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    # One space between columns: 20 + 29 + 29 characters fit an 80 column terminal.
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("TEST")
     table.add_column("base", justify="right")
     table.add_column("edited", justify="right")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 
 from saber.config import ModelConfig
 from saber.errors import ModelError
+from saber.model.locate import check_folder, locate
 
 _SMALL = 1 << 30
 """Checkpoints below this many bytes are held in float32 on a CPU: faster there than bf16, and exact."""
@@ -52,49 +52,6 @@ class ChatModel:
         return device
 
 
-def locate(name: str) -> tuple[Path, str | None]:
-    """Local folder (and revision) of a model: `demo`, a folder, or `org/name[@revision]` from the Hub or its cache."""
-    if name == "demo":
-        from saber.organism import demo_path
-
-        return demo_path(), None
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path, None
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(
-            f"model not found: {name!r} is not a folder",
-            hint="Give a local model folder, a Hub id such as org/name[@revision], or `demo`.",
-        )
-    return _from_hub(name)
-
-
-def _from_hub(name: str) -> tuple[Path, str | None]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    repo, _, revision = name.partition("@")
-    patterns = [
-        "*.safetensors",
-        "*.json",
-        "*.txt",
-        "*.model",
-        "*.jinja",
-        "*.md",
-        "LICENSE*",
-        "*.py",
-        "tokenizer*",
-    ]
-    try:
-        folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelError(
-            f"model not found: {name!r} is neither a folder nor available from the Hub ({type(error).__name__})",
-            hint="Check the name and revision, log in for gated models (`hf auth login`), or give a local folder.",
-        ) from error
-    return folder, folder.name
-
-
 def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatModel:
     """Load a chat model.
 
@@ -102,7 +59,7 @@ def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatMo
         ModelError: Not found, no chat template, no safetensors, corrupt or incomplete weights, remote code needed.
     """
     folder, revision = locate(name)
-    _check_folder(folder, name, config)
+    check_folder(folder, name, config)
     tokenizer = _load_tokenizer(folder, name, config)
     dtype = _dtype(folder, config)
     model = _load_weights(folder, name, config, dtype)
@@ -130,7 +87,7 @@ def skeleton(folder: Path, name: str, config: ModelConfig) -> Any:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    _check_folder(folder, name, config)
+    check_folder(folder, name, config)
     try:
         loaded = AutoConfig.from_pretrained(
             folder, trust_remote_code=config.trust_remote_code, local_files_only=True
@@ -142,36 +99,6 @@ def skeleton(folder: Path, name: str, config: ModelConfig) -> Any:
             f"{name}: transformers cannot build the model ({_first_line(error)})",
             hint="SABER needs a decoder-only chat model of a transformers release that is installed.",
         ) from error
-
-
-def _check_folder(folder: Path, name: str, config: ModelConfig) -> None:
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{name}: no config.json in the folder, so it is not a transformers checkpoint",
-            hint="Point at the folder that holds config.json and the .safetensors files.",
-        )
-    if not any(folder.glob("*.safetensors")) and not config.allow_pickle:
-        raise ModelError(
-            f"{name}: no .safetensors weights",
-            hint="Convert the checkpoint to safetensors, or trust its pickle files with --set model.allow_pickle=true.",
-        )
-    try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"{name}: config.json is not valid JSON ({error})", hint="Download the checkpoint again."
-        ) from error
-    if "auto_map" in raw and not config.trust_remote_code:
-        raise ModelError(
-            f"{name}: the checkpoint wants to run its own Python code",
-            hint="Read that code first; then allow it with --set model.trust_remote_code=true.",
-        )
-    if raw.get("quantization_config"):
-        method = raw["quantization_config"].get("quant_method", "unknown")
-        raise ModelError(
-            f"{name}: weights are quantised ({method}); an edit would not survive requantisation",
-            hint="Use the unquantised (bf16) checkpoint.",
-        )
 
 
 def _load_tokenizer(folder: Path, name: str, config: ModelConfig) -> Any:
@@ -241,6 +168,7 @@ def _load_weights(folder: Path, name: str, config: ModelConfig, dtype: torch.dty
             hint="SABER needs a decoder-only chat model of a transformers release that is installed.",
         ) from error
     _check_report(report, name)
+    _check_placed(model, name)
     return model.eval()
 
 
@@ -284,6 +212,16 @@ def _check_report(report: Any, name: str) -> None:
             f"{name}: {len(missing)} tensors are missing and {len(mismatched)} have other shapes than the config "
             f"says ({listed}), so part of the model would be random",
             hint="The checkpoint is incomplete or its config belongs to another model.",
+        )
+
+
+def _check_placed(model: Any, name: str) -> None:
+    """Refuse weights that accelerate keeps elsewhere: an edit of them would silently be lost."""
+    away = [key for key, parameter in model.named_parameters() if parameter.is_meta]
+    if away:
+        raise ModelError(
+            f"{name}: {len(away)} tensors do not fit on the device and were offloaded, first {away[0]}",
+            hint="Use more memory, a smaller --dtype, or --device cpu.",
         )
 
 

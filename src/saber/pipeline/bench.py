@@ -13,7 +13,7 @@ from saber.errors import ProbeError
 from saber.evaluation.replies import Reply, ask, read
 from saber.evaluation.tokens import RefusalTokens, refusal_tokens
 from saber.model.anatomy import Anatomy, examine
-from saber.model.generate import Answer
+from saber.model.generate import Answer, batches, first_logits
 from saber.model.load import ChatModel, load
 from saber.pipeline.clock import ForwardClock
 from saber.prompts import ROLES, Prompt, PromptSet, Role, Split, check_disjoint, load_prompts, split_prompts
@@ -115,6 +115,7 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
     with watch.stage("load the model"):
         chat = load(name, config.model, system=config.prompts.system)
         anatomy = examine(chat.model)
+        _check_finite(chat, [prompt.text for prompt in splits["harmful"].probe[:4]])
     edited = [writer for writer in anatomy.writers if writer.kind in config.ablation.writers]
     watch.note(
         f"{anatomy.family}: {anatomy.n_layers} layers, {len(edited)} of {len(anatomy.writers)} writers edited"
@@ -134,6 +135,17 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
         )
         compiler = Compiler(chat.model, anatomy)
         yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, dropped, tokens, clock)
+
+
+def _check_finite(chat: ChatModel, prompts: Sequence[str]) -> None:
+    """Answers read off logits that are not numbers would look like answers of another class."""
+    bad = sum(int(first_logits(chat, batch).isnan().any(-1).sum()) for batch in batches(chat, prompts))
+    if bad:
+        dtype = str(chat.dtype).removeprefix("torch.")
+        raise ProbeError(
+            f"{chat.name}: the logits of {bad} of {len(prompts)} prompts are not numbers (weights in {dtype})",
+            hint="fp16 overflows in many models: use --dtype bfloat16 (or float32).",
+        )
 
 
 def _probe_replies(

@@ -72,8 +72,7 @@ def plan_json(refinement: Refinement[Signal]) -> dict[str, Any]:
     """plan.json: every ranked direction with what happened to it, and the passes."""
     plan = refinement.plan
     return {
-        "directions": [_planned_row(v) for v in plan.vectors]
-        + [_skipped_row(s) for s in plan.skipped],
+        "directions": [_planned_row(v) for v in plan.vectors] + [_skipped_row(s) for s in plan.skipped],
         "scope": plan.scope,
         "post_norm": plan.post_norm,
         "scale": plan.scale,

@@ -67,15 +67,17 @@ def run(name: str, config: RunConfig, folder: RunFolder | None, watch: Watch) ->
     timer = _Timer()
     with prepare(name, config, memory, watch) as bench:
         timer.mark("prepare")
-        base = _measure_select(bench, config, watch)
+        base = measure_select(bench, config, watch)
         timer.mark("base on SELECT")
-        refinement = _refine(bench, config, base, folder, settings, watch)
+        refinement = refine_plan(bench, config, base, folder, settings, watch)
         timer.mark("refine")
         edits = bench.compiler.compile(refinement.plan)
         if not len(edits):
             raise ProbeError(
                 f"nothing to edit: {refinement.stopped}",
-                hint="Give more prompts, another extraction, or a wider depth window (spectrum.depth_min, depth_max).",
+                hint="Raise the limit that was broken (refinement.*) or lower ablation.alpha_base."
+                if refinement.passes
+                else "Give more prompts, another extraction, or a wider depth window (spectrum.depth_min, depth_max).",
             )
         certificates = certify(bench.chat.model, bench.anatomy, edits)
         evaluation = _evaluate(bench, config, refinement.plan, edits, watch)
@@ -117,7 +119,13 @@ def _part(bench: Bench, part: str, roles: tuple[Role, ...]) -> Mapping[Role, tup
     return {role: getattr(bench.splits[role], part) for role in roles}
 
 
-def _measure_select(bench: Bench, config: RunConfig, watch: Watch) -> BaseMeasurement:
+def test_prompts(bench: Bench) -> Mapping[Role, tuple[Prompt, ...]]:
+    """TEST of all roles: evaluated once for each released point."""
+    return _part(bench, "test", ROLES)
+
+
+def measure_select(bench: Bench, config: RunConfig, watch: Watch) -> BaseMeasurement:
+    """What refinement steers by: the base model's answers on SELECT."""
     with watch.stage("base answers on SELECT") as step:
         return measure_base(
             bench.chat,
@@ -131,7 +139,7 @@ def _measure_select(bench: Bench, config: RunConfig, watch: Watch) -> BaseMeasur
         )
 
 
-def _refine(
+def refine_plan(
     bench: Bench,
     config: RunConfig,
     base: BaseMeasurement,
@@ -273,7 +281,7 @@ def _evaluate(bench: Bench, config: RunConfig, plan: EditPlan, edits: EditSet, w
     with watch.stage("evaluate base and edited on TEST") as step:
         return evaluate(
             bench.chat,
-            _part(bench, "test", ROLES),
+            test_prompts(bench),
             lambda: applied(bench.chat.model, bench.anatomy, edits),
             tokens=bench.tokens,
             max_new_tokens=config.evaluation.max_new_tokens,

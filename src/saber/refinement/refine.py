@@ -12,6 +12,8 @@ from saber.refinement.stopping import Criteria, Signal, dominated_area, quiet, s
 SignalT = TypeVar("SignalT", bound=Signal)
 _PROBE_SCALE = 0.1
 """Scale of a pass's strengths at which the slope of the refusal log-odds is taken."""
+_NONE_LEFT = "no direction stands above its null any more"
+_ALL_SKIPPED = "every direction above its null is too entangled or removed already"
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,14 @@ def refine(
     points = [_point(base), *(_point(p.signal) for p in finished if p.kept)]
     areas = [dominated_area(points[: i + 1], reference) for i in range(len(points))]
     passes = list(finished)
-    plan, signal = (passes[-1].plan, passes[-1].signal) if passes else (empty, base)
+    kept = [p for p in finished if p.kept]
+    plan, signal = (kept[-1].plan, kept[-1].signal) if kept else (empty, base)
     reason = _reason_to_stop(passes, areas, criteria)
     while reason is None and len(passes) < max_iterations:
         grown = grow(plan, len(passes))
         if len(grown.vectors) == len(plan.vectors):
-            reason = "no direction stands above its null any more"
+            skipped = len(grown.skipped) > len(plan.skipped)
+            reason = _ALL_SKIPPED if skipped else _NONE_LEFT
             plan = grown
             break
         result = _measure_pass(plan, grown, signal, len(passes), measure, log_odds)
@@ -96,7 +100,7 @@ def refine(
         if on_pass:
             on_pass(result)
         if broken:
-            reason = f"{broken}; pass {result.index} was taken back"
+            reason = _taken_back(result, criteria)
             break
         plan, signal = grown, result.signal
         points.append(_point(signal))
@@ -135,12 +139,16 @@ def _reason_to_stop(passes: list[Pass[SignalT]], areas: list[float], criteria: C
     if not passes:
         return None
     if not passes[-1].kept:
-        return f"pass {passes[-1].index} broke a constraint and was taken back"
+        return _taken_back(passes[-1], criteria)
     if criteria.stop_at_target and quiet(passes[-1].signal, criteria):
         return "refusal target met on SELECT"
     if criteria.stop_at_target and stalled(areas, criteria.min_gain):
         return f"the dominated area grew by less than {criteria.min_gain:.0%} twice in a row"
     return None
+
+
+def _taken_back(one: Pass[SignalT], criteria: Criteria) -> str:
+    return f"{violated(one.signal, criteria)}; pass {one.index} was taken back"
 
 
 def _point(signal: Signal) -> tuple[float, float]:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from saber.errors import ReportError
 from saber.report.card import model_card
-from saber.report.page import report_page
 from saber.report.findings import read_findings
+from saber.report.page import report_page
 from saber.report.plots import draw_plots, layers_plot, purity_plot
 from saber.report.record import INCOMPLETE, Record
 from saber.report.rows import Evidence
 from saber.store import RunFolder, atomic_write_bytes, read_json, write_text
-
 
 NO_EDIT = {
     "directions": [],

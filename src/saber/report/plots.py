@@ -141,7 +141,7 @@ def outcome_plot(evidence: Evidence) -> Plot:
         for position, role in enumerate(roles):
             _draw_rate(left, position + offset, side.get(role), colour)
     left.set_xticks(range(len(roles)), roles)
-    left.set_ylim(0, 118)
+    left.set_ylim(0, 122)
     left.set_yticks(range(0, 101, 20))
     left.set_ylabel("Refusals (%), with intervals")
     _draw_drift(right, evidence)
@@ -181,7 +181,8 @@ def _draw_rate(axes: Axes, x: float, estimate: Estimate | None, colour: str) -> 
     value, low, high = (100 * each for each in estimate.span)
     axes.bar(x, value, width=0.36, color=colour, zorder=2)
     axes.errorbar(x, value, yerr=[[value - low], [high - value]], color=INK, capsize=4, lw=1.4, zorder=3)
-    axes.text(x, high + 2.5, f"{estimate.hits}/{estimate.n}", ha="center", va="bottom", fontsize=9, color=INK)
+    count = f"{estimate.hits}\n/{estimate.n}"  # two lines: neighbouring bars leave no room for one
+    axes.text(x, high + 2, count, ha="center", va="bottom", fontsize=9, linespacing=0.95, color=INK)
 
 
 def _draw_drift(axes: Axes, evidence: Evidence) -> None:

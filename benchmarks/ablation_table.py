@@ -1,0 +1,113 @@
+"""What each part of the method earns: one row a variant, measured on the TEST prompts of one model.
+
+    python benchmarks/ablation_table.py [MODEL] [--set section.key=value ...]
+
+Base, prompts and splits are shared; every variant runs its own stages 1 to 5 on PROBE and SELECT and is evaluated once
+on TEST. The last lines are the table as Markdown (README.md holds it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from saber.ablation.apply import applied
+from saber.cli.console import Screen
+from saber.cli.summary import interval, rate
+from saber.config import RunConfig
+from saber.evaluation.evaluate import BaseMeasurement, Evaluation, evaluate, measure_base
+from saber.pipeline.bench import Bench, Memory, prepare
+from saber.pipeline.run import measure_select, refine_plan, test_prompts
+from saber.settings import resolve
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a preset and settings on top of it."""
+
+    name: str
+    preset: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+VARIANTS = (
+    Variant("published preset gemma4-e4b-aggressive", "gemma4-e4b-aggressive"),
+    Variant("published preset gemma4-e4b-balanced", "gemma4-e4b-balanced"),
+    Variant("published preset gemma4-e2b-refined", "gemma4-e2b-refined"),
+    Variant("single mean-difference direction", "single-direction"),
+    Variant("single direction, naive behind post-norms", "single-direction", ("ablation.post_norm=naive",)),
+    Variant("**default**"),
+    Variant("default, naive behind post-norms", None, ("ablation.post_norm=naive",)),
+    Variant("default, no line search", None, ("refinement.line_search=0",)),
+    Variant("default, one direction", None, ("spectrum.global_top_k=1",)),
+    Variant("default, one pass", None, ("refinement.max_iterations=1",)),
+    Variant("default, strengths scaled by purity", None, ("ablation.purity_scaling=true",)),
+    Variant("default, contrastive", None, ("spectrum.extraction=contrastive",)),
+    Variant(
+        "default, svd with 4 directions a layer",
+        None,
+        ("spectrum.extraction=svd", "spectrum.directions_per_layer=4"),
+    ),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure every variant and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="demo")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    options = parser.parse_args(arguments)
+    common, _ = resolve(assignments=options.set)
+    watch = Screen(quiet=True)
+    rows = []
+    with prepare(options.model, common, Memory(None, ""), watch) as bench:
+        select = measure_select(bench, common, watch)
+        test = measure_base(bench.chat, test_prompts(bench), tokens=bench.tokens, seed=common.seed)
+        for variant in VARIANTS:
+            config, _ = resolve(preset=variant.preset, assignments=[*options.set, *variant.settings])
+            if config.prompts == common.prompts:
+                rows.append(_row(variant, bench, config, select, test))
+            else:  # another PROBE; SELECT and TEST are the same prompts
+                with prepare(options.model, config, Memory(None, ""), watch) as other:
+                    rows.append(_row(variant, other, config, select, test))
+            sys.stderr.write(f"{rows[-1]}\n")
+    sys.stdout.write("\n".join([*_HEAD, *rows]) + "\n")
+    return 0
+
+
+_HEAD = (
+    "| variant | harmful refused | severe refused | KL, nats per token | first-token KL | capability | directions |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
+def _row(
+    variant: Variant, bench: Bench, config: RunConfig, select: BaseMeasurement, test: BaseMeasurement
+) -> str:
+    plan = refine_plan(bench, config, select, None, "", Screen(quiet=True)).plan
+    edits = bench.compiler.compile(plan)
+    found = evaluate(
+        bench.chat,
+        test_prompts(bench),
+        lambda: applied(bench.chat.model, bench.anatomy, edits),
+        base=test,
+        seed=config.seed,
+    )
+    return f"| {variant.name} | {' | '.join(_cells(found))} | {plan.n_directions} |"
+
+
+def _cells(found: Evaluation) -> tuple[str, ...]:
+    edited = found.edited.to_json()
+    return (
+        rate(edited["refusal"]["harmful"]),
+        rate(edited["refusal"]["preserve"], short=True),
+        interval(found.answer_kl.to_json()),
+        interval(found.first_token_kl.to_json()),
+        rate(edited["capability"]["all"], short=True),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
