@@ -119,6 +119,8 @@ class SpectrumConfig(Section):
     """Label shuffles behind the null."""
     null_quantile: Fraction = 0.95
     """Quantile of the null's maximum over layers and components that a direction's FDR must exceed."""
+    significant_only: bool = True
+    """Leave out directions that do not exceed their null; off: take `global_top_k` whatever they are (published)."""
     bootstraps: Count = 20
     """Resamples behind a direction's stability."""
     min_stability: Share = 0.0

@@ -108,6 +108,8 @@ def test_rank_directions_by_fdr_times_purity():
     ]
     purity = {d.name: 1.0 for d in table} | {"L2.0": 0.5, "L2.1": 0.5}
     names = lambda **o: [d.name for d in rank_directions(table, purity, **o)]  # noqa: E731
+    everything = names(global_top_k=99, min_stability=0.0, significant_only=False)
+    assert sorted(everything) == sorted(d.name for d in table)
     assert names(global_top_k=9, min_stability=0.5) == ["L2.0", "L2.1", "L5.0"]
     assert names(global_top_k=2, min_stability=0.5) == ["L2.0", "L2.1"]
     assert names(global_top_k=1, min_stability=0.0) == ["L7.0"]

@@ -133,6 +133,7 @@ def look(
         {name: found.purity for name, found in entanglement.items()},
         global_top_k=settings.global_top_k,
         min_stability=settings.min_stability,
+        significant_only=settings.significant_only,
     )
     subspaces = {
         layer: capability_subspace(capability[:, layer], config.entanglement.rank)[0].float()

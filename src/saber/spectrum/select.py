@@ -76,7 +76,12 @@ def select_layers(
 
 
 def rank_directions(
-    directions: Iterable[Direction], purity: Mapping[str, float], *, global_top_k: int, min_stability: float
+    directions: Iterable[Direction],
+    purity: Mapping[str, float],
+    *,
+    global_top_k: int,
+    min_stability: float,
+    significant_only: bool = True,
 ) -> list[Direction]:
     """The best directions by fdr x purity among those that are significant and stable.
 
@@ -85,11 +90,14 @@ def rank_directions(
         purity: Purity of each candidate by its name.
         global_top_k: Most directions, over all layers.
         min_stability: Directions with a lower stability are left out.
+        significant_only: Leave out directions that are no better than their null.
 
     Returns:
         Best first; ties by layer, then component.
     """
-    usable = [d for d in directions if d.significant and d.stability >= min_stability]
+    usable = [
+        d for d in directions if (d.significant or not significant_only) and d.stability >= min_stability
+    ]
     usable.sort(key=lambda d: (-d.fdr * purity[d.name], d.layer, d.component))
     return usable[:global_top_k]
 
