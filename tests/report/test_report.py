@@ -18,6 +18,7 @@ from PIL import Image
 from saber.report import build_report, model_card, read_evidence
 from saber.report.page import report_page
 from saber.report.plots import Plot, draw_plots
+from saber.report.rows import public_name
 from saber.store import RunFolder
 from tests.report import synthetic
 from tests.report.synthetic import EMPTY_RATE, evidence_of, records, write_run
@@ -160,7 +161,7 @@ def test_text_is_escaped() -> None:
         categories = data["evaluation"][side]["refusal_by_category"]["harmful"]
         categories[NASTY] = categories.pop("cyber")
     data["manifest"]["command"] = f"saber run x --set a='{NASTY}' ```"
-    data["manifest"]["model"]["name"] = f"org/{NASTY}"
+    data["manifest"]["model"]["name"] = NASTY
     evidence = evidence_of(data)
     page = report_page(evidence, BLANK)
     Balance().feed(page)
@@ -169,7 +170,7 @@ def test_text_is_escaped() -> None:
     card = model_card(evidence)
     outside = re.sub(r"(?s)````text\n.*?````|`[^`\n]*`", "", card.split("---\n", 2)[2])
     assert "<script" not in outside
-    assert yaml.safe_load(card.split("---\n")[1])["base_model"] == f"org/{NASTY}"
+    assert yaml.safe_load(card.split("---\n")[1])["base_model"] == public_name(NASTY)
     for block in re.findall(r"(?:^\|.*\|\n)+", card, flags=re.M):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
@@ -235,3 +236,22 @@ def test_parts_of_a_direction_count_once() -> None:
 def test_report_imports_no_torch() -> None:
     code = "import sys, saber.report; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("org/name", "org/name"),
+        ("demo", "demo"),
+        ("/data/models/x-it", "x-it"),
+        ("./x-it", "x-it"),
+        ("a/b/c", "c"),
+    ],
+)
+def test_a_folder_is_named_without_its_place(given: str, shown: str) -> None:
+    data = records()
+    data["manifest"]["model"]["name"] = given
+    data["manifest"]["command"] = f"saber run {given} --out /data/runs/1 --set a.b=/data/x.txt"
+    evidence = evidence_of(data)
+    assert evidence.model.name == shown
+    assert "/data" not in model_card(evidence) + report_page(evidence, BLANK)

@@ -12,6 +12,7 @@ from torch import Tensor
 from saber.ablation.plan import EditPlan, PlannedVector, Skipped
 from saber.evaluation.estimate import Estimate
 from saber.evaluation.signal import Signal
+from saber.model.anatomy import Anatomy
 from saber.pipeline.stages import Look
 from saber.refinement.refine import Pass, Refinement
 from saber.spectrum.direction import Direction
@@ -68,16 +69,17 @@ def entanglement_json(passes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**passes[0]["entanglement"], "directions": merged}
 
 
-def plan_json(refinement: Refinement[Signal]) -> dict[str, Any]:
+def plan_json(refinement: Refinement[Signal], anatomy: Anatomy) -> dict[str, Any]:
     """plan.json: every ranked direction with what happened to it, and the passes."""
     plan = refinement.plan
+    layers = [layer for layer in range(plan.n_layers) if plan.at(layer)]
     return {
         "directions": [_planned_row(v) for v in plan.vectors] + [_skipped_row(s) for s in plan.skipped],
         "scope": plan.scope,
         "post_norm": plan.post_norm,
         "scale": plan.scale,
-        "layers": [layer for layer in range(plan.n_layers) if plan.at(layer)],
-        "writers": list(plan.kinds),
+        "layers": layers,
+        "writers": [writer.kind for layer in layers for writer in anatomy.of(layer, plan.kinds)],
         "refinement": {
             "passes": [pass_row(one) for one in refinement.passes],
             "stopped": refinement.stopped,

@@ -84,7 +84,7 @@ def run(name: str, config: RunConfig, folder: RunFolder | None, watch: Watch) ->
         timer.mark("evaluate on TEST")
         outcome = Outcome(bench, refinement, edits, certificates, evaluation, timer.seconds)
         if folder:
-            write_json(folder.plan, plan_json(refinement))
+            write_json(folder.plan, plan_json(refinement, bench.anatomy))
             write_json(folder.evaluation, evaluation.to_json())
             write_jsonl(folder.answers, evaluation.answers())
         yield outcome

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from saber.report.findings import Findings, read_findings
 from saber.report.outcome import Change, Drift, Side, read_changes, read_drift, read_side
@@ -122,7 +124,7 @@ def _read_model(record: Record) -> Model:
     files = record.section("files")
     if not list(files):
         refuse(f"{files.place} has no file hashes")
-    name = record.text("name")
+    name = public_name(record.text("name"))
     if not record.maybe_text("license"):
         refuse(f"{record.place}.license is missing", _LICENCE)
     return Model(
@@ -131,6 +133,17 @@ def _read_model(record: Record) -> Model:
         license=record.text("license"),
         files={path: files.text(path) for path in files},
     )
+
+
+def public_name(name: str) -> str:
+    """A Hub id as it is, a folder by its last name: a card that is published tells nothing of the machine."""
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name
+    return PurePath(name).name if is_path else name
+
+
+def _without_folders(command: str) -> str:
+    """A command with its absolute paths cut to their last names."""
+    return re.sub(r"(?<![^\s=])(?:/|~/|\.\.?/)\S*/", "", command)
 
 
 def _read_provenance(manifest: Record, edit: Record) -> Provenance:
@@ -149,7 +162,7 @@ def _read_provenance(manifest: Record, edit: Record) -> Provenance:
         timings={stage: timings.number(stage) for stage in timings},
         seconds=cost.maybe_number("seconds"),
         bare_forward_seconds=cost.maybe_number("bare_forward_seconds"),
-        command=manifest.maybe_text("command"),
+        command=_without_folders(manifest.maybe_text("command")),
         edit_sha256=edit.text("edit_sha256"),
         base_sha256=edit.text("base_sha256"),
     )
