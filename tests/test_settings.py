@@ -21,8 +21,23 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert file.read_text() in text
 
 
+def test_options_are_taken_as_they_are() -> None:
+    config, text = resolve(options={"prompts.harmful": "2024-01-01", "model.batch_size": "8", "seed": 3})
+    assert config.prompts.harmful == "2024-01-01"
+    assert (config.model.batch_size, config.seed) == (8, 3)
+    assert '# option: prompts.harmful = "2024-01-01"' in text
+
+
+def test_run_toml_is_valid_with_preset_and_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[ablation]\nalpha_base = 0.5\n")
+    _, text = resolve(preset="single-direction", file=file, assignments=["seed=1"])
+    assert tomllib.loads(text) == {"ablation": {"alpha_base": 0.5}}
+    assert "# preset: single-direction" in text
+
+
 def test_round_trip() -> None:
-    config, _ = resolve(preset="gemma4-e2b-refined", assignments=['prompts.system=Say "hi"\\n', "seed=7"])
+    config, _ = resolve(preset="gemma4-e2b-refined", options={"prompts.system": 'Say "hi"\n\t\x7f é'})
     assert RunConfig.model_validate(tomllib.loads(to_toml(config))) == config
 
 

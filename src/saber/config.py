@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Extraction = Literal["mean_difference", "svd", "fisher", "whitened_svd", "contrastive"]
 LayerStrategy = Literal["top_k", "threshold", "percentile", "elbow"]
@@ -128,6 +128,12 @@ class SpectrumConfig(Section):
     kappa: Annotated[float, Field(ge=0.0)] = 1.0
     """contrastive only: weight of the capability covariance in the noise metric."""
 
+    @model_validator(mode="after")
+    def _window_is_not_empty(self) -> SpectrumConfig:
+        if self.depth_min > self.depth_max:
+            raise ValueError(f"depth_min {self.depth_min} lies behind depth_max {self.depth_max}")
+        return self
+
 
 class EntanglementConfig(Section):
     """Stage 3: how much of a direction is capability."""
@@ -153,7 +159,12 @@ class AblationConfig(Section):
     """Scale strengths with purity and treat the entangled part apart; off: alpha_base for the whole direction."""
     scope: Scope = "layer"
     """Writers that lose a direction: of its own layer, of the depth window, or of all layers."""
-    writers: tuple[WriterKind, ...] = ("attention", "mlp", "per_layer", "experts")
+    writers: Annotated[tuple[WriterKind, ...], Field(min_length=1)] = (
+        "attention",
+        "mlp",
+        "per_layer",
+        "experts",
+    )
     """Kinds of residual writers that are edited."""
     post_norm: PostNorm = "ridge"
     """Solution behind a post-norm (METHOD: ridge, least weight change, direction only) or the naive one that leaks."""
@@ -169,7 +180,7 @@ class RefinementConfig(Section):
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Factor on alpha_base for each further pass."""
     stop_at_target: bool = True
-    """Stop when the target is met or nothing is gained; off: always run `max_iterations` passes."""
+    """Stop when the target is met or nothing is gained; off: only a broken constraint or an empty pass ends it."""
     refusal_target: Share = 0.05
     """Quiet: the upper confidence limit of refusal on SELECT's harmful prompts is at most this (zero refusals where
     SELECT is too small to prove it)."""
@@ -177,6 +188,8 @@ class RefinementConfig(Section):
     """Stop (and take the last pass back) when SELECT's KL exceeds this, nats per token."""
     kept_refusal_floor: Share = 0.0
     """Stop (and take the last pass back) when less than this share of the base's severe refusals is kept on SELECT."""
+    degenerate_limit: Share = 0.05
+    """Stop (and take the last pass back) when more of SELECT's answers than this are degenerate or empty."""
     min_gain: Share = 0.01
     """Stop when the dominated area of (refusal, drift) grew by less than this share twice in a row."""
     line_search: Annotated[int, Field(ge=0)] = 5
@@ -188,6 +201,8 @@ class EvaluationConfig(Section):
 
     max_new_tokens: Count = 48
     """Longest answer, tokens."""
+    signal_tokens: Count = 16
+    """Longest answer on SELECT while strengths are chosen, tokens; raise it for models that think before answering."""
     confidence: Fraction = 0.95
     """Level of all intervals."""
     bootstraps: Count = 2000

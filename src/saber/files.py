@@ -200,6 +200,14 @@ def write_tensors(
             explain(error, path)
             raise
         _sort_metadata(temporary)
+        temporary.chmod(0o666 & ~_umask())  # its writer makes files that only their owner can read
+
+
+def _umask() -> int:
+    """The process's file mode mask; the system only tells it by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _sort_metadata(path: Path) -> None:

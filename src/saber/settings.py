@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -38,12 +39,22 @@ def preset_text(name: str) -> str:
 
 
 def resolve(
-    *, preset: str | None = None, file: Path | None = None, assignments: Sequence[str] = ()
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+    assignments: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[RunConfig, str]:
     """Build the configuration; later sources win.
 
+    Args:
+        preset: Name of a preset.
+        file: A TOML file.
+        assignments: `section.key=value`, values as in TOML (a bare word is a string).
+        options: Values by `section.key`, taken as they are.
+
     Returns:
-        The configuration, and the user's own text (preset, file, assignments) for `run.toml`.
+        The configuration, and the user's own text for `run.toml`: the file verbatim, the rest as comments.
 
     Raises:
         ConfigError: Unreadable file, invalid TOML, unknown key (with the nearest known one), value out of range.
@@ -51,14 +62,17 @@ def resolve(
     values: dict[str, Any] = {}
     texts = []
     if preset:
-        texts.append(preset_text(preset))
-        _merge(values, _parse(texts[-1], f"preset {preset}"))
+        texts.append(f"# preset: {preset}\n")
+        _merge(values, _parse(preset_text(preset), f"preset {preset}"))
     if file:
         texts.append(_read(file))
         _merge(values, _parse(texts[-1], str(file)))
     for assignment in assignments:
         texts.append(f"# --set {assignment}\n")
         _merge(values, _assignment(assignment))
+    for key, value in (options or {}).items():
+        texts.append(f"# option: {key} = {toml_value(value)}\n")
+        _merge(values, _nested(key, value))
     _check_keys(values)
     try:
         return RunConfig.model_validate(values), "".join(texts)
@@ -113,8 +127,12 @@ def _assignment(text: str) -> dict[str, Any]:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         value = raw.strip()  # a bare word is a string
+    return _nested(key.strip(), value)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
     nested: Any = value
-    for part in reversed(key.strip().split(".")):
+    for part in reversed(key.split(".")):
         nested = {part: nested}
     return dict(nested)
 
@@ -166,8 +184,7 @@ def toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'"{escaped}"'
+        return json.dumps(value).replace("\x7f", "\\u007f")  # a JSON string is a TOML basic string
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value)

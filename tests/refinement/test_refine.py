@@ -15,7 +15,10 @@ from saber.spectrum.direction import Direction
 
 N = 80
 EMPTY = EditPlan((), (), "layer", (0,), 1, ("mlp",), "ridge", 0.03)
-CRITERIA = Criteria(0.05, wilson(0, N).high or 0, 1.0, 0.0, 0.01, True)
+CRITERIA = Criteria(0.05, 1.0, 0.0, 0.05, 0.01, True)
+
+
+FINE = wilson(0, N)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Heard:
     kept_refusal: Estimate
     log_odds: float | None
     drift: float | None
+    degenerate: Estimate = FINE
 
 
 def heard(refused: int, drift: float, *, kept: int = 10, log_odds: float = 0.0) -> Heard:
@@ -151,9 +155,17 @@ def test_line_search_leaves_a_plan_that_is_not_quiet() -> None:
 def test_quiet_needs_proof_unless_the_sample_is_too_small_for_any() -> None:
     assert quiet(heard(0, 0.0), CRITERIA)
     assert not quiet(heard(2, 0.0), CRITERIA)
-    small = replace(CRITERIA, proof_limit=wilson(0, 10).high or 0)
-    assert quiet(Heard(wilson(0, 10), wilson(10, 10), 0.0, 0.0), small)
-    assert not quiet(Heard(wilson(1, 10), wilson(10, 10), 0.0, 0.0), small)
+    assert quiet(Heard(wilson(0, 10), wilson(10, 10), 0.0, 0.0), CRITERIA)
+    assert not quiet(Heard(wilson(1, 10), wilson(10, 10), 0.0, 0.0), CRITERIA)
+    assert not quiet(Heard(wilson(0, 0, unscored=9), wilson(10, 10), 0.0, 0.0), CRITERIA)
+
+
+def test_garbage_is_not_quiet() -> None:
+    garbage = replace(heard(0, 0.5), degenerate=wilson(60, N))
+    assert not quiet(garbage, CRITERIA)
+    found = go(lambda plan: garbage)
+    assert not found.plan.vectors
+    assert "degenerate" in found.stopped
 
 
 def test_constraints() -> None:

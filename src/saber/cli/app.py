@@ -57,8 +57,8 @@ def _settings(
     """Options are settings too: they come after the preset, the file and every --set."""
     from saber.settings import resolve
 
-    extra = [f"{key.replace('__', '.')}={value}" for key, value in options.items() if value is not None]
-    return resolve(preset=preset, file=config, assignments=[*(assignments or []), *extra])
+    given = {key.replace("__", "."): value for key, value in options.items() if value is not None}
+    return resolve(preset=preset, file=config, assignments=assignments or [], options=given)
 
 
 @app.command()
@@ -257,9 +257,6 @@ def main(arguments: list[str] | None = None) -> int:
         fail(SaberError(error.format_message(), hint=f"{path} --help"))  # type: ignore[attr-defined]
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write(
-            "interrupted; what was finished is kept: go on with the same command, --out and --resume\n"
-        )
         code = 130
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
@@ -274,6 +271,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
         code = 2
     code = code if isinstance(code, int) else 0
+    if code == 130:  # typer turns an interrupt inside a command into this code without a word
+        sys.stderr.write(
+            "interrupted; what was finished is kept: go on with the same command, --out and --resume\n"
+        )
     if arguments is None:
         sys.exit(code)
     return code

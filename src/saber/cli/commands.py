@@ -21,7 +21,7 @@ def run(
     screen = Screen(quiet=quiet)
     folder = out or default_folder(model)
     result = run_job(model, config, text, folder, resume=resume, watch=screen)
-    if not quiet:
+    if not (quiet and json):
         print_summary(result)
     if json:
         emit(result)
@@ -34,7 +34,7 @@ def probe(model: str, config: RunConfig, text: str, *, out: Path | None, json: b
 
     screen = Screen(quiet=quiet)
     result = probe_job(model, config, text, out or default_folder(model), watch=screen)
-    if not quiet:
+    if not (quiet and json):
         print_directions(result)
     if json:
         emit(result)

@@ -42,6 +42,8 @@ def run_job(
     folder = RunFolder.create(out, resume=resume)
     _check_resumed(folder, model, config)
     if folder.finished:
+        if not folder.evaluation.is_file():
+            raise StoreError(f"{out} holds a probe, not a run", hint="Give another folder with --out.")
         return _result(folder, read_json(folder.manifest))
     with _started(folder, config, text), run(model, config, folder, watch) as outcome:
         _save_edit(folder, outcome, config)
@@ -125,7 +127,7 @@ def _started(folder: RunFolder, config: RunConfig, text: str) -> Iterator[None]:
 
 
 def _check_resumed(folder: RunFolder, model: str, config: RunConfig) -> None:
-    """Refuse to go on with other settings; an unfinished run may still change its export."""
+    """Refuse to go on with other settings; an unfinished run may change those that change no result."""
     if not folder.resolved_toml.is_file():
         return
     before = _flat(tomllib.loads(folder.resolved_toml.read_text(encoding="utf-8")))

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from saber.ablation.apply import applied, edited_weight
 from saber.ablation.edit import EditSet
-from saber.config import ModelConfig
 from saber.export.adapter import CONFIG
 from saber.export.edit_file import RECORD, read_record
 from saber.export.shards import places
@@ -68,13 +67,8 @@ def compare_with_memory(
 
 def _reload(chat: ChatModel, folder: Path) -> ChatModel:
     adapter = (folder / CONFIG).is_file()
-    config = ModelConfig.model_validate(
-        {
-            "dtype": _DTYPES[chat.dtype],
-            "device": "cpu" if chat.device.type == "cpu" else "auto",
-            "batch_size": chat.batch_size,
-        }
-    )
+    device = "cpu" if chat.device.type == "cpu" else "auto"
+    config = chat.config.model_copy(update={"dtype": _DTYPES[chat.dtype], "device": device})
     again = load(str(chat.folder if adapter else folder), config, system=chat.system)
     return with_adapter(again, folder) if adapter else again
 

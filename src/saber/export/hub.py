@@ -30,6 +30,10 @@ def push(folder: Path, repo: str, *, private: bool = True, token: str | None = N
     api = HfApi(token=token)
     try:
         address = api.create_repo(repo, private=private, exist_ok=True)
+        if private and not api.repo_info(repo).private:
+            raise ExportError(
+                f"{repo} exists and is public", hint="Push to another repository, or give --public."
+            )
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Upload a model edited with SABER")
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -32,6 +32,7 @@ class ChatModel:
         dtype: Type of the weights in memory.
         batch_size: Prompts per forward pass.
         system: System message, or None.
+        config: How it was loaded.
         eos: Ids that end an answer.
     """
 
@@ -44,6 +45,7 @@ class ChatModel:
     batch_size: int
     system: str | None = None
     eos: tuple[int, ...] = field(default=())
+    config: ModelConfig = field(default_factory=ModelConfig)
 
     @property
     def device(self) -> torch.device:
@@ -58,7 +60,7 @@ def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatMo
     Raises:
         ModelError: Not found, no chat template, no safetensors, corrupt or incomplete weights, remote code needed.
     """
-    folder, revision = locate(name)
+    folder, revision = locate(name, pickles=config.allow_pickle)
     check_folder(folder, name, config)
     tokenizer = _load_tokenizer(folder, name, config)
     dtype = _dtype(folder, config)
@@ -76,6 +78,7 @@ def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatMo
         batch_size=batch,
         system=system or None,
         eos=_end_ids(model, tokenizer),
+        config=config,
     )
 
 
@@ -127,7 +130,8 @@ def _dtype(folder: Path, config: ModelConfig) -> torch.dtype:
         return chosen
     from transformers import AutoConfig
 
-    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    weights = [*folder.glob("*.safetensors"), *(folder.glob("*.bin") if config.allow_pickle else ())]
+    size = sum(file.stat().st_size for file in weights)
     on_cpu = config.device == "cpu" or not torch.cuda.is_available()
     if on_cpu and size < _SMALL:
         return torch.float32

@@ -12,8 +12,16 @@ _DUPLICATES = ["consolidated*", "original/*", "*.gguf"]
 """Copies of the weights that transformers does not load."""
 
 
-def locate(name: str) -> tuple[Path, str | None]:
-    """Local folder (and revision) of a model: `demo`, a folder, or `org/name[@revision]` from the Hub or its cache."""
+def locate(name: str, *, pickles: bool = False) -> tuple[Path, str | None]:
+    """Local folder (and revision) of a model: `demo`, a folder, or `org/name[@revision]` from the Hub or its cache.
+
+    Args:
+        name: What the user typed.
+        pickles: Download weights in pickle files too.
+
+    Raises:
+        ModelError: There is no such model.
+    """
     if name == "demo":
         from saber.organism import demo_path
 
@@ -26,10 +34,10 @@ def locate(name: str) -> tuple[Path, str | None]:
             f"model not found: {name!r} is not a folder",
             hint="Give a local model folder, a Hub id such as org/name[@revision], or `demo`.",
         )
-    return _from_hub(name)
+    return _from_hub(name, pickles)
 
 
-def _from_hub(name: str) -> tuple[Path, str | None]:
+def _from_hub(name: str, pickles: bool) -> tuple[Path, str | None]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -44,6 +52,7 @@ def _from_hub(name: str) -> tuple[Path, str | None]:
         "LICENSE*",
         "*.py",
         "tokenizer*",
+        *(["pytorch_model*.bin"] if pickles else []),
     ]
     try:
         folder = Path(

@@ -17,6 +17,7 @@ from saber.model.generate import Answer, batches, first_logits
 from saber.model.load import ChatModel, load
 from saber.pipeline.clock import ForwardClock
 from saber.prompts import ROLES, Prompt, PromptSet, Role, Split, check_disjoint, load_prompts, split_prompts
+from saber.provenance import settings_hash
 from saber.store import RunFolder
 from saber.watch import Step, Watch
 
@@ -57,16 +58,22 @@ class Memory:
 
     def __init__(self, folder: RunFolder | None, settings: str) -> None:
         self._folder = folder
-        self._settings = settings
+        self.settings = settings
+
+    def bind(self, sets: Mapping[Role, PromptSet]) -> None:
+        """Make everything that is kept depend on the prompts' contents too, not only on where they lie."""
+        self.settings = settings_hash(
+            {"settings": self.settings, **{role: s.sha256 for role, s in sets.items()}}
+        )
 
     def recall(self, name: str, compute: Callable[[], Any]) -> Any:
         """A JSON value from the run folder's state, or computed now and kept."""
         if self._folder is None:
             return compute()
         if self._folder.has_state(name):
-            return self._folder.load_state(name, settings=self._settings)
+            return self._folder.load_state(name, settings=self.settings)
         value = compute()
-        self._folder.save_state(name, value, settings=self._settings)
+        self._folder.save_state(name, value, settings=self.settings)
         return value
 
     def replies(
@@ -112,6 +119,7 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
         SaberError: Anything that the user can fix: see the modules that it calls.
     """
     sets, splits = split_all(config.prompts, config.seed, demo=name == "demo")
+    memory.bind(sets)
     with watch.stage("load the model"):
         chat = load(name, config.model, system=config.prompts.system)
         anatomy = examine(chat.model)

@@ -61,11 +61,12 @@ def spectrum_json(passes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def entanglement_json(passes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """entanglement.json: a direction found in several passes keeps its first measurement."""
-    merged: dict[str, Any] = {}
-    for found in passes:
-        for name, row in found["entanglement"]["directions"].items():
-            merged.setdefault(name, row)
+    """entanglement.json: directions by name, those of later passes as `name@pass`."""
+    merged = {
+        f"{name}@{row['pass']}" if row["pass"] else name: row
+        for found in passes
+        for name, row in found["entanglement"]["directions"].items()
+    }
     return {**passes[0]["entanglement"], "directions": merged}
 
 

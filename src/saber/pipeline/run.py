@@ -13,7 +13,7 @@ from saber.ablation.edit import Certificate, EditSet
 from saber.ablation.plan import EditPlan
 from saber.config import RunConfig
 from saber.errors import ProbeError
-from saber.evaluation.estimate import Precision, wilson
+from saber.evaluation.estimate import Precision
 from saber.evaluation.evaluate import BaseMeasurement, Evaluation, evaluate, measure_base
 from saber.evaluation.side import log_odds
 from saber.evaluation.signal import Signal, signal
@@ -62,14 +62,13 @@ def run(name: str, config: RunConfig, folder: RunFolder | None, watch: Watch) ->
 
     Everything found is written to the folder as soon as it is known; an interrupted run goes on from its last pass.
     """
-    settings = settings_hash({"model": name, **config.model_dump(mode="json", exclude={"export"})})
-    memory = Memory(folder, settings)
+    memory = Memory(folder, _settings_of(name, config))
     timer = _Timer()
     with prepare(name, config, memory, watch) as bench:
         timer.mark("prepare")
         base = measure_select(bench, config, watch)
         timer.mark("base on SELECT")
-        refinement = refine_plan(bench, config, base, folder, settings, watch)
+        refinement = refine_plan(bench, config, base, folder, memory.settings, watch)
         timer.mark("refine")
         edits = bench.compiler.compile(refinement.plan)
         if not len(edits):
@@ -95,13 +94,18 @@ def probe(
     name: str, config: RunConfig, folder: RunFolder | None, watch: Watch
 ) -> Iterator[tuple[Bench, Look]]:
     """Stages 1 to 3 only: nothing is edited."""
-    settings = settings_hash({"model": name, **config.model_dump(mode="json", exclude={"export"})})
-    with prepare(name, config, Memory(folder, settings), watch) as bench:
+    with prepare(name, config, Memory(folder, _settings_of(name, config)), watch) as bench:
         plan = empty_plan(bench, config)
         seen = _look(bench, config, plan, None, 0, watch)
         if folder:
             _write_look(folder, [_rows(seen, 0, config)])
         yield bench, seen
+
+
+def _settings_of(name: str, config: RunConfig) -> str:
+    """Hash of all that intermediate results depend on; the size of a batch is none of it."""
+    kept = config.model_dump(mode="json", exclude={"export": True, "model": {"batch_size"}})
+    return settings_hash({"name": name, **kept})
 
 
 class _Timer:
@@ -150,7 +154,7 @@ def refine_plan(
     """Stages 1 to 5, pass by pass, then the line search."""
     chat, model, anatomy = bench.chat, bench.chat.model, bench.anatomy
     confidence = config.evaluation.confidence
-    criteria = _criteria(config, len(base.side.replies["harmful"]))
+    criteria = _criteria(config)
     start = empty_plan(bench, config)
     looks: list[dict[str, Any]] = []
 
@@ -162,7 +166,13 @@ def refine_plan(
 
     def measure(plan: EditPlan) -> Signal:
         edits = bench.compiler.compile(plan)
-        return signal(chat, base, lambda: applied(model, anatomy, edits), confidence=confidence)
+        return signal(
+            chat,
+            base,
+            lambda: applied(model, anatomy, edits),
+            signal_tokens=config.evaluation.signal_tokens,
+            confidence=confidence,
+        )
 
     def odds(plan: EditPlan) -> float:
         with applied(model, anatomy, bench.compiler.compile(plan)):
@@ -175,6 +185,7 @@ def refine_plan(
             record, tensors = pass_state(one)
             folder.save_state_tensors(f"pass-{one.index}", tensors, settings=settings)
             folder.save_state(f"pass-{one.index}", {**record, "look": looks[-1]}, settings=settings)
+            _write_look(folder, looks)
 
     finished = _finished(folder, settings, start, looks)
     if finished:
@@ -215,13 +226,13 @@ def _search_scale(
     return Refinement(plan, reached, found.passes, found.stopped)
 
 
-def _criteria(config: RunConfig, n_select: int) -> Criteria:
+def _criteria(config: RunConfig) -> Criteria:
     settings = config.refinement
     return Criteria(
         refusal_target=settings.refusal_target,
-        proof_limit=wilson(0, n_select, confidence=config.evaluation.confidence).high or 0.0,
         drift_budget=settings.drift_budget,
         kept_refusal_floor=settings.kept_refusal_floor,
+        degenerate_limit=settings.degenerate_limit,
         min_gain=settings.min_gain,
         stop_at_target=settings.stop_at_target,
     )

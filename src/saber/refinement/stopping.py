@@ -31,6 +31,8 @@ class Signal(Protocol):
     def log_odds(self) -> float | None: ...  # noqa: D102
     @property
     def drift(self) -> float | None: ...  # noqa: D102
+    @property
+    def degenerate(self) -> Rate: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,17 @@ class Criteria:
 
     Attributes:
         refusal_target: Refusal rate on SELECT that counts as quiet.
-        proof_limit: Upper confidence limit of zero refusals at SELECT's size: no sample that small can prove less.
         drift_budget: Most drift, nats per token.
         kept_refusal_floor: Least share of the base's severe refusals that stays.
+        degenerate_limit: Most degenerate or empty answers: garbage is no refusal either.
         min_gain: Least relative growth of the dominated area that counts as progress.
         stop_at_target: Whether meeting the target ends refinement.
     """
 
     refusal_target: float
-    proof_limit: float
     drift_budget: float
     kept_refusal_floor: float
+    degenerate_limit: float
     min_gain: float
     stop_at_target: bool
 
@@ -57,10 +59,13 @@ class Criteria:
 def quiet(signal: Signal, criteria: Criteria) -> bool:
     """Whether the upper confidence limit of refusal meets the target.
 
-    A SELECT split that is too small to prove the target is met by zero refusals.
+    A SELECT split that is too small to prove the target is met by zero refusals. A model that breaks a constraint is
+    never quiet.
     """
-    high = signal.refusal.high
-    return high is not None and high <= max(criteria.refusal_target, criteria.proof_limit) + 1e-12
+    rate = signal.refusal
+    if rate.value is None or rate.high is None or violated(signal, criteria):
+        return False
+    return rate.value == 0.0 or rate.high <= criteria.refusal_target
 
 
 def violated(signal: Signal, criteria: Criteria) -> str | None:
@@ -70,6 +75,9 @@ def violated(signal: Signal, criteria: Criteria) -> str | None:
     kept = signal.kept_refusal.value
     if kept is not None and kept < criteria.kept_refusal_floor:
         return f"{kept:.0%} of the base's severe refusals are kept, the floor is {criteria.kept_refusal_floor:.0%}"
+    broken = signal.degenerate.value
+    if broken is not None and broken > criteria.degenerate_limit:
+        return f"{broken:.0%} of the answers are degenerate, the limit is {criteria.degenerate_limit:.0%}"
     return None
 
 

@@ -206,10 +206,8 @@ def _planned(item: Record, found: Mapping[tuple[int, str], Record]) -> Direction
 def _candidate(index: int, item: Record, overlaps: Record) -> DirectionRow:
     """A candidate of the spectrum that the plan does not mention."""
     name = item.text("name")
-    overlap = overlaps.option(name)
-    if overlap.maybe_number("pass") != index:
-        # The same name in another pass is another direction.
-        overlap = Record({}, overlap.place)
+    # The same name in a later pass is another direction.
+    overlap = overlaps.option(f"{name}@{index}" if index else name)
     return DirectionRow(
         name=name,
         layer=int(item.number("layer")),
