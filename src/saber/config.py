@@ -81,7 +81,7 @@ class ModelConfig(Section):
 class ProbeConfig(Section):
     """Stage 1: where activations are read."""
 
-    position: Position = "last"
+    position: Position = "template"
     """last: final template token; template: mean of all post-instruction template tokens; answer: mean of the first
     answer tokens of the base model's own answer."""
     answer_tokens: Count = 8
@@ -111,7 +111,7 @@ class SpectrumConfig(Section):
     """First depth (layer / (layers - 1)) of the window."""
     depth_max: Share = 0.8
     """Last depth of the window."""
-    global_top_k: Count = 10
+    global_top_k: Count = 1
     """(layer, direction) pairs kept per pass, by FDR x purity."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the cross-fitted FDR."""
@@ -144,8 +144,8 @@ class EntanglementConfig(Section):
     """Principal components that span the capability subspace."""
     kappa: Positive = 1.0
     """variance only: weight of the capability variance."""
-    threshold: Share = 0.55
-    """Directions with rho above this are skipped."""
+    threshold: Share = 1.0
+    """Directions with rho above this are skipped; 1 skips none."""
 
 
 class AblationConfig(Section):
@@ -155,9 +155,9 @@ class AblationConfig(Section):
     """Strength of a perfectly pure direction; the pure part gets alpha_base x purity."""
     alpha_entangled: Share = 0.03
     """Strength of the part that lies in the capability subspace."""
-    purity_scaling: bool = True
+    purity_scaling: bool = False
     """Scale strengths with purity and treat the entangled part apart; off: alpha_base for the whole direction."""
-    scope: Scope = "layer"
+    scope: Scope = "all"
     """Writers that lose a direction: of its own layer, of the depth window, or of all layers."""
     writers: Annotated[tuple[WriterKind, ...], Field(min_length=1)] = (
         "attention",

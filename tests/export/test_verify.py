@@ -166,7 +166,10 @@ def test_push_refuses(copied: Path, tmp_path: Path) -> None:
         push(run.path, "org/name")
 
 
-def test_push_uploads_what_verifies(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("public", [False, True])
+def test_push_uploads_what_verifies(copied: Path, monkeypatch: pytest.MonkeyPatch, public: bool) -> None:
+    import types
+
     import huggingface_hub
 
     calls: list[tuple[str, object]] = []
@@ -177,13 +180,21 @@ def test_push_uploads_what_verifies(copied: Path, monkeypatch: pytest.MonkeyPatc
 
         def create_repo(self, repo: str, *, private: bool, exist_ok: bool) -> str:
             calls.append((repo, private))
-            return f"https://huggingface.co/{repo}"
+            return f"the address of {repo}"
+
+        def repo_info(self, repo: str) -> object:
+            return types.SimpleNamespace(private=not public)
 
         def upload_folder(self, **options: object) -> None:
             calls.append(("upload", options["folder_path"]))
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    assert push(copied, "org/name", token="t") == "https://huggingface.co/org/name"
+    if public:
+        with pytest.raises(ExportError, match="exists and is public"):
+            push(copied, "org/name", token="t")
+        assert calls[-1] == ("org/name", True)
+        return
+    assert push(copied, "org/name", token="t") == "the address of org/name"
     assert calls == [("token", "t"), ("org/name", True), ("upload", copied)]
 
 

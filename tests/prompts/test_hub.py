@@ -48,7 +48,7 @@ def hub(monkeypatch, outcome):
 
 
 def http_failure(kind):
-    response = httpx2.Response(404, request=httpx2.Request("GET", "https://huggingface.co"))
+    response = httpx2.Response(404, request=httpx2.Request("GET", "http://hub.invalid"))
     return kind("no", response=response)
 
 
