@@ -163,3 +163,19 @@ def test_every_writer_is_listed_once_and_says_what_is_behind_it(checkpoints: dic
         "model.layers.0.post_feedforward_layernorm",
     )
     assert any(row.kind == "embedding" and row.status == "skipped" for row in rows)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_pickles_are_downloaded_only_when_allowed(
+    allowed: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def download(repo: str, *, allow_patterns: list[str], **_: object) -> str:
+        asked.extend(allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    load("someone/something", ModelConfig(device="cpu", allow_pickle=allowed))
+    assert ("pytorch_model*.bin" in asked) == allowed
+    assert "*.safetensors" in asked

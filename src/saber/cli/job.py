@@ -134,9 +134,8 @@ def _check_resumed(folder: RunFolder, model: str, config: RunConfig) -> None:
     now = _flat(tomllib.loads(to_toml(config)))
     if folder.finished:
         before["MODEL"], now["MODEL"] = read_json(folder.manifest)["model"]["name"], model
-    other = [
-        key for key in now if now[key] != before.get(key) and (folder.finished or key != "export.format")
-    ]
+    free = () if folder.finished else ("export.format", "model.batch_size")
+    other = [key for key in now if now[key] != before.get(key) and key not in free]
     if other:
         key = other[0]
         hint = "Resume with the settings in its resolved.toml, or give another folder with --out."

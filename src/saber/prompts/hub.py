@@ -84,7 +84,7 @@ def _resolve(repo: str, revision: str | None) -> tuple[str, Path | None]:
     except GatedRepoError:
         raise PromptError(
             f"The dataset {repo} is gated.",
-            hint=f"Accept its terms on its page on the Hub and run: hf auth login",
+            hint="Accept its terms on its page on the Hub and run: hf auth login",
         ) from None
     except RepositoryNotFoundError:
         raise PromptError(
@@ -94,7 +94,7 @@ def _resolve(repo: str, revision: str | None) -> tuple[str, Path | None]:
     except RevisionNotFoundError:
         raise PromptError(
             f"The dataset {repo} has no revision '{revision}'.",
-            hint=f"Its page on the Hub lists its commits.",
+            hint="Its page on the Hub lists its commits.",
         ) from None
     except HFValidationError as error:
         raise PromptError(

@@ -1,0 +1,5 @@
+"""`python -m saber.cli` is the command `saber`."""
+
+from saber.cli import main
+
+main()
