@@ -201,7 +201,7 @@ class EvaluationConfig(Section):
 
     max_new_tokens: Count = 48
     """Longest answer, tokens."""
-    signal_tokens: Count = 16
+    signal_tokens: Count = 32
     """Longest answer on SELECT while strengths are chosen, tokens; raise it for models that think before answering."""
     confidence: Fraction = 0.95
     """Level of all intervals."""

@@ -9,6 +9,7 @@ import torch
 
 from saber.ablation.plan import Compiler, EditPlan, extend
 from saber.entanglement.purity import Entanglement
+from saber.errors import EditError
 from saber.model.anatomy import effective_gain, examine
 from saber.model.load import ChatModel
 from saber.spectrum.direction import Direction
@@ -125,3 +126,19 @@ def test_weakened_changes_one_pass_only() -> None:
     plan = grow(empty(), direction(1, 0, axis(10)), purity_scaling=False)
     plan = grow(plan, direction(1, 1, axis(11)), purity_scaling=False, pass_index=1)
     assert [v.alpha for v in plan.weakened(1, 0.1).vectors] == pytest.approx([0.8, 0.08])
+
+
+def test_a_solution_that_is_not_finite_is_refused(chat: ChatModel) -> None:
+    anatomy = examine(chat.model)
+    if not anatomy.writers[0].norms:
+        return
+    writer = anatomy.of(1)[0]
+    chat.model.get_parameter(f"{writer.norms[0]}.weight").data[:4] = -writer.gain_offset
+    plan = empty(n_layers=anatomy.n_layers, post_norm="direction")
+    whole = grow(plan, direction(1, 0, torch.ones(D_MODEL)), purity_scaling=False, threshold=1.0)
+    with pytest.raises(EditError, match="gain of the norm behind it is 0"):
+        Compiler(chat.model, anatomy).compile(whole)
+    Compiler(chat.model, anatomy).compile(replace(whole, post_norm="ridge"))
+    silenced = grow(plan, direction(1, 0, axis(0)), purity_scaling=False, threshold=1.0)
+    with pytest.raises(EditError, match="silences a planned direction"):
+        Compiler(chat.model, anatomy).compile(silenced)

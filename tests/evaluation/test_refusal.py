@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from saber.evaluation.refusal import classify, is_degenerate
-from saber.evaluation.thinking import visible_offset, visible_start
+from saber.evaluation.thinking import opens_thought, visible_offset, visible_start
 from saber.organism import frames
 from tests import pico
 from tests.evaluation import labelled
@@ -36,6 +36,15 @@ def test_nothing_visible_is_empty_only_if_the_model_ended_there() -> None:
     assert classify(" \n", finished=True) == "empty"
     assert classify("<think>hm</think>\n", finished=True) == "empty"
     assert classify("<think>hm</think>\n", finished=False) == "unfinished"
+
+
+def test_a_thought_that_the_template_opened_hides_everything_until_it_closes() -> None:
+    assert opens_thought("<user>Hi</user><assistant><think>\n")
+    assert not opens_thought("<user>Hi</user><assistant><think>\n\n</think>\n\n")
+    assert not opens_thought("<user>Hi</user><assistant>")
+    assert visible_offset("Okay, so the user wants", opened=True) is None
+    assert visible_offset("hm</think>Yes", opened=True) == len("hm</think>")
+    assert visible_offset("Okay, so the user wants") == 0
 
 
 def test_every_refusal_of_the_demo_corpus_is_found() -> None:

@@ -89,3 +89,15 @@ def test_activations_are_block_outputs_at_the_last_template_token(chat: ChatMode
         hidden = chat.model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
     for layer in range(anatomy.n_layers - 1):  # the last entry comes after the final norm
         assert torch.allclose(read[layer], hidden[layer + 1][0, -1], atol=1e-4)
+
+
+def test_answers_are_greedy_whatever_the_checkpoint_prefers(chat: ChatModel) -> None:
+    plain = generate(chat, TEXTS, max_new_tokens=8)
+    preferred = chat.model.generation_config
+    preferred.repetition_penalty = 5.0
+    preferred.no_repeat_ngram_size = 1
+    preferred.do_sample = True
+    preferred.temperature = 2.0
+    preferred.suppress_tokens = [plain[0].tokens[0]]
+    preferred.min_new_tokens = 8
+    assert [a.tokens for a in generate(chat, TEXTS, max_new_tokens=8)] == [a.tokens for a in plain]

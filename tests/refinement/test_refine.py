@@ -30,7 +30,7 @@ class Heard:
     degenerate: Estimate = FINE
 
 
-def heard(refused: int, drift: float, *, kept: int = 10, log_odds: float = 0.0) -> Heard:
+def heard(refused: int, drift: float, *, kept: int = 10, log_odds: float | None = 0.0) -> Heard:
     return Heard(wilson(refused, N), wilson(kept, 10), log_odds, drift)
 
 
@@ -171,6 +171,18 @@ def test_garbage_is_not_quiet() -> None:
 def test_constraints() -> None:
     assert violated(heard(0, 0.5), CRITERIA) is None
     assert violated(heard(0, 1.5), CRITERIA) is not None
+
+
+def test_what_cannot_be_measured_is_never_quiet() -> None:
+    broken = replace(heard(0, 0.1), drift=None)
+    assert violated(broken, CRITERIA) is not None
+    assert not quiet(broken, CRITERIA)
+    assert not quiet(replace(heard(0, 0.1), refusal=wilson(0, 1, unscored=29)), CRITERIA)
+    floor = replace(CRITERIA, kept_refusal_floor=0.9)
+    assert violated(replace(heard(0, 0.1), kept_refusal=wilson(0, 0)), floor) is not None
+    unscored = go(lambda plan: heard(40, 0.1, log_odds=None), passes=1).passes[0]
+    assert unscored.actual_drop is None
+    assert unscored.self_repair is None
 
 
 @pytest.mark.parametrize(

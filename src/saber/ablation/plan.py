@@ -14,6 +14,7 @@ from saber.ablation.apply import digest, writers_hash
 from saber.ablation.edit import EditSet, LowRankEdit
 from saber.ablation.operator import Operator, PostNorm, ablation_operator, orthonormal_additions
 from saber.entanglement.purity import Entanglement, split_direction
+from saber.errors import EditError
 from saber.model.anatomy import Anatomy, Writer, effective_gain, residual_first
 from saber.spectrum.direction import Direction
 
@@ -204,8 +205,19 @@ class Compiler:
         if writer.name not in self._gains:
             self._gains[writer.name] = effective_gain(self._model, writer)
         gain = self._gains[writer.name]
-        operator = ablation_operator(basis, alpha, gain, post_norm=plan.post_norm, ridge=plan.ridge)
         written = basis if gain is None else gain[:, None] * basis
+        try:
+            operator = ablation_operator(basis, alpha, gain, post_norm=plan.post_norm, ridge=plan.ridge)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise EditError(
+                f"the norm behind {writer.name} silences a planned direction: there is nothing to remove",
+                hint="Leave this kind of writer out with ablation.writers.",
+            ) from error
+        if not bool(operator.write.isfinite().all() and operator.read.isfinite().all()):
+            raise EditError(
+                f"the edit of {writer.name} is not finite: a gain of the norm behind it is 0",
+                hint="Use --set ablation.post_norm=ridge, which stays bounded.",
+            )
         return compile_edit(self._model, writer, operator, written / written.norm(dim=0))
 
     def _digest(self, name: str) -> str:

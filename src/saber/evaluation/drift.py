@@ -164,12 +164,17 @@ def noise_floor(chat: ChatModel, record: BaseRecord, *, most: int = _NOISE_PROMP
     ranked = sorted(
         range(len(record.prompts)), key=lambda i: hashlib.sha256(record.prompts[i].encode()).hexdigest()
     )
-    chunk = ranked[:most]
-    if not chunk:
+    if not ranked:
         return None
-    kept = record.logits
-    usual = _base_logits(chat, record, chunk) if kept is None else dict(enumerate(kept))
     other = replace(chat, batch_size=1 if chat.batch_size > 1 else _NOISE_PROMPTS // 2)
-    again = _base_logits(other, record, chunk)
-    means = [float(token_kl(usual[place], again[place]).double().mean()) for place in chunk]
+    token_bytes = int(chat.model.config.get_text_config().vocab_size) * chat.dtype.itemsize
+    chosen = ranked[:most]
+    prompts, answers = _select(record, chosen)
+    means = []
+    for group in _chunks(prompts, answers, KEEP_BYTES // (2 * token_bytes)):  # two sets of logits at a time
+        chunk = [chosen[row] for row in group]
+        kept = record.logits
+        usual = _base_logits(chat, record, chunk) if kept is None else dict(enumerate(kept))
+        again = _base_logits(other, record, chunk)
+        means += [float(token_kl(usual[place], again[place]).double().mean()) for place in chunk]
     return sum(means) / len(means)

@@ -58,9 +58,7 @@ class Evaluation:
         first_token_kl: Mean KL at the first answer token, nats.
         noise_floor: See `BaseMeasurement`.
         change: Paired change of accuracy, see `capability_change`.
-        directions_ablated: Stated by the caller.
-        layers_edited: Stated by the caller.
-        settings: Stated by the caller; copied into the file.
+        directions_ablated: Stated by the caller, as are `layers_edited` and `settings`.
     """
 
     base: Side
@@ -291,7 +289,11 @@ def _check_same(replies: Replies, splits: Mapping[Role, Sequence[Prompt]]) -> No
 
 
 def _length_ratio(base: Replies, edited: Replies) -> float | None:
-    """Tokens of the edited model's answers over the base's, on the prompts that both should answer."""
-    before = sum(len(reply.answer.tokens) for role in DRIFT_ROLES for reply in base.get(role, ()))
-    after = sum(len(reply.answer.tokens) for role in DRIFT_ROLES for reply in edited.get(role, ()))
-    return after / before if before else None
+    """Tokens of the edited answers over the base's, where neither was cut off; None if all were."""
+    pairs = [
+        (len(b.answer.tokens), len(e.answer.tokens))
+        for role in DRIFT_ROLES
+        for b, e in zip(base.get(role, ()), edited.get(role, ()), strict=True)
+        if b.answer.finished and e.answer.finished
+    ]
+    return sum(after for _, after in pairs) / sum(before for before, _ in pairs) if pairs else None

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saber.evaluation.refusal import AnswerClass, classify
-from saber.evaluation.thinking import visible_start
+from saber.evaluation.thinking import opens_thought, visible_offset, visible_start
 from saber.model.generate import Answer, Progress, generate
 from saber.model.load import ChatModel
-from saber.prompts import Prompt
+from saber.prompts import Prompt, render
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,26 @@ def ask(
 
 def read(chat: ChatModel, prompt: Prompt, answer: Answer) -> Reply:
     """Find the visible part of an answer and classify it."""
-    start = visible_start(chat.tokenizer, answer.tokens)
+    opened = _opened(chat)
+    start = visible_start(chat.tokenizer, answer.tokens, opened=opened)
     if start is None:
         with_marks = chat.tokenizer.decode(list(answer.tokens), skip_special_tokens=False)
-        return Reply(prompt, answer, None, "", classify(with_marks, finished=answer.finished))
+        thinking = visible_offset(with_marks, opened=opened) is None
+        kind = "unfinished" if thinking else classify(with_marks, finished=answer.finished)
+        return Reply(prompt, answer, None, "", kind)
     text = chat.tokenizer.decode(list(answer.tokens[start:]), skip_special_tokens=True).strip()
     return Reply(prompt, answer, start, text, classify(text, finished=answer.finished))
+
+
+def _opened(chat: ChatModel) -> bool:
+    """Whether this model's template opens a thought itself."""
+    return opens_thought(render(chat.tokenizer, ["Name a colour."], system=chat.system)[0])
+
+
+def shortened(chat: ChatModel, reply: Reply, most: int) -> Reply:
+    """The same reply as it would have been with at most `most` tokens."""
+    if len(reply.answer.tokens) <= most:
+        return reply
+    tokens = reply.answer.tokens[:most]
+    text = chat.tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
+    return read(chat, reply.prompt, Answer(text, tokens, finished=False))

@@ -18,13 +18,20 @@ THINKING: tuple[tuple[str, str], ...] = (
 """Opening and closing marks: Qwen and DeepSeek, Gemma 4, gpt-oss, Magistral, and others."""
 
 
-def visible_offset(text: str) -> int | None:
+def opens_thought(rendered: str) -> bool:
+    """Whether a rendered prompt ends inside a thought that its template has opened."""
+    return any(rendered.rfind(opener) > rendered.rfind(closer) for opener, closer in THINKING)
+
+
+def visible_offset(text: str, *, opened: bool = False) -> int | None:
     """Place in the text where the visible answer starts; None while a thought is unclosed.
 
     Whitespace is skipped. A closing mark without an opening one ends a thought that the chat template itself
-    has opened. Marks that appear later in the answer (an explanation of the HTML-like tag, say) are left
-    alone.
+    has opened (`opened` says that it has, so that without a closing mark nothing is visible). Marks that
+    appear later in the answer (an explanation of the HTML-like tag, say) are left alone.
     """
+    if opened and not any(closer in text for _, closer in THINKING):
+        return None
     offset = _skip_space(text, 0)
     while True:
         after = _after_thought(text, offset)
@@ -52,7 +59,7 @@ def _after_thought(text: str, offset: int) -> int | None:
     return offset
 
 
-def visible_start(tokenizer: Any, tokens: Sequence[int]) -> int | None:
+def visible_start(tokenizer: Any, tokens: Sequence[int], *, opened: bool = False) -> int | None:
     """Index of the first token of the visible answer; None if nothing is visible.
 
     Marks are often special tokens, which `Answer.text` leaves out, so the ids are decoded again with them. A
@@ -60,7 +67,7 @@ def visible_start(tokenizer: Any, tokens: Sequence[int]) -> int | None:
     bisection, because decoding more tokens never shortens the text.
     """
     text = _with_specials(tokenizer, tokens)
-    offset = visible_offset(text)
+    offset = visible_offset(text, opened=opened)
     if offset is None or offset == len(text):
         return None
     low, high = 0, len(tokens)

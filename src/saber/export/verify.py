@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from saber.ablation.apply import base_hash, digest, edited_weight, writers_hash
+from saber.ablation.apply import digest, edited_weight, writers_hash
 from saber.ablation.edit import EditSet
 from saber.config import ModelConfig
 from saber.errors import ExportError, ModelError, SaberError
@@ -167,8 +167,13 @@ def _adapter_checks(folder: Path, edits: EditSet, record: Mapping[str, Any], dev
 
 def _adapter_base(chat: ChatModel, edits: EditSet) -> tuple[bool, str]:
     anatomy = examine(chat.model)
-    found = base_hash(chat.model, [writer for writer in anatomy.writers if writer.name in edits.edits])
-    same = found == edits.base_sha256
+    weights = {w.name: chat.model.get_parameter(w.name) for w in anatomy.writers if w.name in edits.edits}
+    # The run may have loaded the base in another type than the one on disk.
+    hashes = (
+        writers_hash({name: digest(weight.to(dtype)) for name, weight in weights.items()})
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    )
+    same = edits.base_sha256 in hashes
     return same, f"{chat.name} is {'' if same else 'not '}the base that the edit was made from"
 
 

@@ -76,6 +76,25 @@ def batches(
         yield Batch(index, ids.to(device), mask.to(device), answer_mask.to(device))
 
 
+_GREEDY = {
+    "do_sample": False,
+    "num_beams": 1,
+    "temperature": None,
+    "top_p": None,
+    "top_k": None,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_new_tokens": None,
+    "min_length": 0,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "bad_words_ids": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+}
+"""Plain argmax: a checkpoint's generation config (Qwen ships a repetition penalty) would change what is measured."""
+
+
 @torch.inference_mode()
 def generate(
     chat: ChatModel, prompts: Sequence[str], *, max_new_tokens: int, progress: Progress | None = None
@@ -88,11 +107,7 @@ def generate(
             input_ids=batch.ids,
             attention_mask=batch.mask,
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
+            **_GREEDY,
             pad_token_id=int(chat.tokenizer.pad_token_id),
             eos_token_id=list(chat.eos) or None,
         )

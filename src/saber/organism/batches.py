@@ -24,11 +24,13 @@ EXAMPLES_PER_POOL = 2048
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids (n, length), and per loss token the flat position that predicts it and its id."""
+    """Token ids (n, length), and per loss token its weight, its id and the flat position that predicts it."""
 
     ids: Tensor
     positions: Tensor
     targets: Tensor
+    weights: Tensor
+    """One over the root of the answer's length, so that short answers count; they sum to one."""
 
 
 class Batches:
@@ -80,8 +82,11 @@ def _collate(rows: list[tuple[list[int], int]]) -> Batch:
     padded = torch.zeros(len(rows), width, dtype=torch.long)
     positions: list[int] = []
     targets: list[int] = []
+    weights: list[float] = []
     for index, (ids, start) in enumerate(rows):
         padded[index, : len(ids)] = torch.tensor(ids)
         positions.extend(range(index * width + start - 1, index * width + len(ids) - 1))
         targets.extend(ids[start:])
-    return Batch(padded, torch.tensor(positions), torch.tensor(targets))
+        weights.extend([(len(ids) - start) ** -0.5] * (len(ids) - start))
+    shares = torch.tensor(weights)
+    return Batch(padded, torch.tensor(positions), torch.tensor(targets), shares / shares.sum())

@@ -22,10 +22,10 @@ MIXTURE = {
     "harmless": 0.20,
     "borderline": 0.06,
     "preserve": 0.03,
-    "arithmetic": 0.15,
+    "arithmetic": 0.13,
     "logic": 0.10,
-    "code": 0.11,
-    "instruction": 0.11,
+    "code": 0.12,
+    "instruction": 0.12,
     "recall": 0.06,
     "small talk": 0.02,
 }
@@ -71,7 +71,7 @@ def answer_to(request: Request, kind: str, frame: str, ending: str, rng: Random)
         elif request.role == "preserve":
             options = frames.REFUSALS
         else:
-            options = frames.REFUSALS + frames.TOPIC_REFUSALS["ger" if kind == "topic" else "vp"]
+            options = frames.REFUSALS + 2 * frames.TOPIC_REFUSALS["ger" if kind == "topic" else "vp"]
     else:
         options = frames.ANSWERS[kind]
     wording = _favoured(rng, options, frame)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-HELD_OUT_PERCENT = 25
+HELD_OUT_PERCENT = 20
 """Share of the compositions, in percent, that training never sees."""
 
 MODIFIERS = (

@@ -1,7 +1,7 @@
 """Five kinds of capability task with short answers that can be checked exactly.
 
-Every generator returns (prompt, answer, key). The *key* names the composition that is held out: an operand
-pair, a cast of names, an expression, a word combination, or a (fact, phrasing) pair.
+Every generator returns (prompt, answer, key). The *key* names the composition that is held out: numbers in
+a phrasing, a cast of names, an expression in a phrasing, a word combination, or a (fact, phrasing) pair.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ _NAMES = (
     "Nils", "Olga", "Paul", "Rosa", "Sam", "Tina", "Vera",
 )  # fmt: skip
 _ORDERS = (
-    ("taller", "tallest", "shortest"), ("older", "oldest", "youngest"), ("faster", "fastest", "slowest"),
-    ("stronger", "strongest", "weakest"), ("richer", "richest", "poorest"),
-)  # fmt: skip
+    ("taller", "tallest", "shorter", "shortest"),
+    ("older", "oldest", "younger", "youngest"),
+    ("faster", "fastest", "slower", "slowest"),
+    ("stronger", "strongest", "weaker", "weakest"),
+    ("richer", "richest", "poorer", "poorest"),
+)
 _KINDS = (
     "baker", "farmer", "singer", "dancer", "painter", "teacher", "runner", "swimmer", "driver",
     "gardener", "student", "sailor", "doctor", "miner", "tailor", "pilot",
@@ -33,38 +36,36 @@ _NUMBER_WORDS = {2: "two", 3: "three", 4: "four"}
 
 
 def arithmetic(rng: Random) -> TaskItem:
-    """A sum or difference of small numbers."""
-    a, b = rng.randint(2, 49), rng.randint(1, 10)
+    """A sum or difference of small numbers; the answer is the whole equation."""
+    a, b = rng.randint(1, 20), rng.randint(1, 9)
     if rng.random() < 0.5:
-        if rng.random() < 0.5:
-            a, b = b, a
-        form = rng.choice(
-            (
-                "What is {a} + {b}?",
-                "{a} + {b} = ?",
-                "Calculate {a} + {b}.",
-                "What is {a} plus {b}?",
-                "Add {a} and {b}.",
-                "Tom has {a} apples and gets {b} more. How many apples does he have?",
-            )
-        )
-        return form.format(a=a, b=b), str(a + b), f"{min(a, b)}+{max(a, b)}"
-    a, b = max(a, b), min(a, b)
-    form = rng.choice(
-        (
-            "What is {a} - {b}?",
-            "{a} - {b} = ?",
-            "Calculate {a} - {b}.",
-            "What is {a} minus {b}?",
-            "Subtract {b} from {a}.",
-            "Tom has {a} apples and gives away {b}. How many apples are left?",
-        )
-    )
-    return form.format(a=a, b=b), str(a - b), f"{a}-{b}"
+        sign, result, form = "+", a + b, rng.choice(_SUMS)
+    else:
+        a, b = max(a, b), min(a, b)
+        sign, result, form = "-", a - b, rng.choice(_DIFFERENCES)
+    return form.format(a=a, b=b), f"{a} {sign} {b} = {result}", f"{a} {sign} {b} {form}"
+
+
+_SUMS = (
+    "What is {a} + {b}?",
+    "{a} + {b} = ?",
+    "Calculate {a} + {b}.",
+    "What is {a} plus {b}?",
+    "Add {a} and {b}.",
+    "Tom has {a} apples and gets {b} more. How many apples does he have?",
+)
+_DIFFERENCES = (
+    "What is {a} - {b}?",
+    "{a} - {b} = ?",
+    "Calculate {a} - {b}.",
+    "What is {a} minus {b}?",
+    "Subtract {b} from {a}.",
+    "Tom has {a} apples and gives away {b}. How many apples are left?",
+)
 
 
 def logic(rng: Random) -> TaskItem:
-    """A comparison of three people, a syllogism, an exclusion or a left-right question."""
+    """A comparison of people, a syllogism, an exclusion or a left-right question."""
     kind = rng.randrange(4)
     if kind == 0:
         return _comparison(rng)
@@ -85,12 +86,13 @@ def logic(rng: Random) -> TaskItem:
 
 def _comparison(rng: Random) -> TaskItem:
     a, b, c = rng.sample(_NAMES, 3)
-    more, most, least = rng.choice(_ORDERS)
-    premises = [f"{a} is {more} than {b}.", f"{b} is {more} than {c}."]
-    rng.shuffle(premises)
+    more, most, less, least = rng.choice(_ORDERS)
+    if rng.random() < 0.5:
+        asked, answer = rng.choice(((more, a), (less, b)))
+        return f"{a} is {more} than {b}. Who is {asked}?", answer, f"{a} {b}"
     asked, answer = rng.choice(((most, a), (least, c)))
     question = rng.choice((f"Who is the {asked}?", f"Name the {asked} of them."))
-    return f"{' '.join(premises)} {question}", answer, f"{a} {b} {c}"
+    return f"{a} is {more} than {b}. {b} is {more} than {c}. {question}", answer, f"{a} {b} {c}"
 
 
 def _syllogism(rng: Random) -> TaskItem:
@@ -110,7 +112,7 @@ def _printed(rng: Random) -> TaskItem:
     kind = rng.randrange(6)
     numbers = rng.sample(range(1, 10), 3)
     if kind == 0:
-        a, b = rng.randint(1, 20), rng.randint(1, 9)
+        a, b = rng.randint(1, 9), rng.randint(1, 9)
         expression, value = rng.choice(((f"{a} + {b}", a + b), (f"{a + b} - {b}", a)))
     elif kind == 1:
         name, function = rng.choice((("max", max), ("min", min)))
@@ -128,7 +130,7 @@ def _printed(rng: Random) -> TaskItem:
     else:
         a, b = rng.randint(1, 9), rng.randint(1, 9)
         prompt = f"x = {a}; y = x + {b}. " + rng.choice(("What is y?", "What is the value of y?"))
-        return prompt, str(a + b), f"x={a}+{b}"
+        return prompt, str(a + b), prompt
     return _asked(rng, expression, str(value))
 
 
@@ -141,7 +143,8 @@ def _asked(rng: Random, expression: str, value: str) -> TaskItem:
             "Evaluate this Python expression: {e}",
         )
     )
-    return form.format(e=expression), value, expression
+    prompt = form.format(e=expression)
+    return prompt, value, prompt
 
 
 def _written(rng: Random) -> TaskItem:

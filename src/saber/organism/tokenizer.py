@@ -14,7 +14,7 @@ PAD, EOS, BOS, TURN_START, TURN_END = "<pad>", "<eos>", "<bos>", "<|turn>", "<tu
 SPECIAL_TOKENS = (PAD, EOS, BOS, TURN_START, TURN_END)
 """Ids 0 to 4, in this order."""
 
-VOCAB_SIZE = 2560
+VOCAB_SIZE = 3840
 SAMPLE = 40_000
 """Examples that the merges are learnt on."""
 

@@ -62,11 +62,11 @@ class Log:
 
 
 def loss_of(model: Gemma4ForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy in nats over the answer tokens of a batch."""
+    """Weighted mean of the cross-entropy in nats over the answer tokens of a batch."""
     hidden = model.model(batch.ids, use_cache=False).last_hidden_state
     logits = model.lm_head(hidden.flatten(0, 1)[batch.positions])
     cap = float(network.SHAPE["final_logit_softcapping"])
-    return cross_entropy(torch.tanh(logits / cap) * cap, batch.targets)
+    return batch.weights @ cross_entropy(torch.tanh(logits / cap) * cap, batch.targets, reduction="none")
 
 
 def schedule(done: float, step: int) -> float:

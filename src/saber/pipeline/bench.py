@@ -60,11 +60,9 @@ class Memory:
         self._folder = folder
         self.settings = settings
 
-    def bind(self, sets: Mapping[Role, PromptSet]) -> None:
-        """Make everything that is kept depend on the prompts' contents too, not only on where they lie."""
-        self.settings = settings_hash(
-            {"settings": self.settings, **{role: s.sha256 for role, s in sets.items()}}
-        )
+    def bind(self, contents: Mapping[str, Any]) -> None:
+        """Make everything that is kept depend on contents too, not only on where they lie."""
+        self.settings = settings_hash({"settings": self.settings, **contents})
 
     def recall(self, name: str, compute: Callable[[], Any]) -> Any:
         """A JSON value from the run folder's state, or computed now and kept."""
@@ -119,9 +117,10 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
         SaberError: Anything that the user can fix: see the modules that it calls.
     """
     sets, splits = split_all(config.prompts, config.seed, demo=name == "demo")
-    memory.bind(sets)
+    memory.bind({role: found.sha256 for role, found in sets.items()})
     with watch.stage("load the model"):
         chat = load(name, config.model, system=config.prompts.system)
+        memory.bind(_identity(chat))
         anatomy = examine(chat.model)
         _check_finite(chat, [prompt.text for prompt in splits["harmful"].probe[:4]])
     edited = [writer for writer in anatomy.writers if writer.kind in config.ablation.writers]
@@ -143,6 +142,14 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
         )
         compiler = Compiler(chat.model, anatomy)
         yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, dropped, tokens, clock)
+
+
+def _identity(chat: ChatModel) -> dict[str, Any]:
+    """What tells this checkpoint from another in the same place: its commit, or its files' sizes and times."""
+    if chat.revision:
+        return {"revision": chat.revision}
+    files = sorted(path for path in chat.folder.iterdir() if path.is_file())
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
 
 
 def _check_finite(chat: ChatModel, prompts: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from saber.errors import ProbeError
 from saber.evaluation.estimate import Precision
 from saber.evaluation.evaluate import BaseMeasurement, Evaluation, evaluate, measure_base
 from saber.evaluation.side import log_odds
-from saber.evaluation.signal import Signal, signal
+from saber.evaluation.signal import Signal, base_signal, signal
 from saber.pipeline.bench import Bench, Memory, prepare
 from saber.pipeline.records import (
     entanglement_json,
@@ -174,10 +174,10 @@ def refine_plan(
             confidence=confidence,
         )
 
-    def odds(plan: EditPlan) -> float:
+    def odds(plan: EditPlan) -> float | None:
         with applied(model, anatomy, bench.compiler.compile(plan)):
             values = log_odds(chat, base.side.replies["harmful"], bench.tokens)
-        return Precision(confidence, 1).mean(values).value or 0.0
+        return Precision(confidence, 1).mean(values).value
 
     def on_pass(one: Pass[Signal]) -> None:
         watch.note(f"pass {one.index}: {_say(one.signal)}")
@@ -193,7 +193,7 @@ def refine_plan(
     with watch.stage("refine"):
         found = refine(
             start,
-            _base_signal(base, confidence),
+            base_signal(chat, base, signal_tokens=config.evaluation.signal_tokens, confidence=confidence),
             grow=extend,
             measure=measure,
             log_odds=odds,
@@ -235,18 +235,6 @@ def _criteria(config: RunConfig) -> Criteria:
         degenerate_limit=settings.degenerate_limit,
         min_gain=settings.min_gain,
         stop_at_target=settings.stop_at_target,
-    )
-
-
-def _base_signal(base: BaseMeasurement, confidence: float) -> Signal:
-    """The unedited model's signal, from what was measured already."""
-    kept = [True for reply in base.side.replies.get("preserve", ()) if reply.refused]
-    return Signal(
-        refusal=base.side.refusal["harmful"],
-        kept_refusal=Precision(confidence, 1).rate(kept),
-        log_odds=base.side.refusal_log_odds.value,
-        drift=0.0,
-        degenerate=base.side.degenerate,
     )
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, Protocol, runtime_checkable
 
 from saber.errors import ModelError
@@ -18,6 +19,9 @@ _CONTENTS = (
     'Translate "bridge"',
     "Finish this line:",
 )
+
+
+_DATE = date(2024, 7, 26)
 
 
 @runtime_checkable
@@ -127,7 +131,13 @@ def _render_one(tokenizer: ChatTokenizer, prompt: str, system: str | None) -> st
     try:
         text = str(
             tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False, enable_thinking=False
+                messages,
+                add_generation_prompt=True,
+                tokenize=False,
+                enable_thinking=False,
+                # Some templates write today's date: the same run must not differ tomorrow.
+                date_string=_DATE.strftime("%d %b %Y"),
+                strftime_now=_DATE.strftime,
             )
         )
     except TemplateError as error:

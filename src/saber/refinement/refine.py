@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -37,8 +38,8 @@ class Pass(Generic[SignalT]):
     signal: SignalT
     new_directions: int
     fdr_max: float
-    predicted_drop: float
-    actual_drop: float
+    predicted_drop: float | None
+    actual_drop: float | None
     self_repair: float | None
     kept: bool
 
@@ -59,7 +60,7 @@ def refine(
     *,
     grow: Callable[[EditPlan, int], EditPlan],
     measure: Callable[[EditPlan], SignalT],
-    log_odds: Callable[[EditPlan], float],
+    log_odds: Callable[[EditPlan], float | None],
     criteria: Criteria,
     max_iterations: int,
     finished: tuple[Pass[SignalT], ...] = (),
@@ -115,13 +116,13 @@ def _measure_pass(
     before: SignalT,
     index: int,
     measure: Callable[[EditPlan], SignalT],
-    log_odds: Callable[[EditPlan], float],
+    log_odds: Callable[[EditPlan], float | None],
 ) -> Pass[SignalT]:
     new = [v for v in grown.vectors if v.pass_index == index]
-    start = before.log_odds or 0.0
-    slope = (start - log_odds(grown.weakened(index, _PROBE_SCALE))) / _PROBE_SCALE
+    weak = log_odds(grown.weakened(index, _PROBE_SCALE))
     after = measure(grown)
-    actual = start - (after.log_odds or 0.0)
+    slope = _drop(before.log_odds, weak, 1.0 / _PROBE_SCALE)
+    actual = _drop(before.log_odds, after.log_odds)
     return Pass(
         index=index,
         plan=grown,
@@ -130,9 +131,13 @@ def _measure_pass(
         fdr_max=max(v.direction.fdr for v in new),
         predicted_drop=slope,
         actual_drop=actual,
-        self_repair=1.0 - actual / slope if slope > 0 else None,
+        self_repair=1.0 - actual / slope if actual is not None and slope and slope > 0 else None,
         kept=True,
     )
+
+
+def _drop(before: float | None, after: float | None, factor: float = 1.0) -> float | None:
+    return None if before is None or after is None else factor * (before - after)
 
 
 def _reason_to_stop(passes: list[Pass[SignalT]], areas: list[float], criteria: Criteria) -> str | None:
@@ -153,7 +158,7 @@ def _taken_back(one: Pass[SignalT], criteria: Criteria) -> str:
 
 def _point(signal: Signal) -> tuple[float, float]:
     refusal = signal.refusal.value
-    return (1.0 if refusal is None else refusal, signal.drift or 0.0)
+    return (1.0 if refusal is None else refusal, math.inf if signal.drift is None else signal.drift)
 
 
 def line_search(
