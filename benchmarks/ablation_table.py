@@ -40,16 +40,22 @@ VARIANTS = (
     Variant("single direction, naive behind post-norms", "single-direction", ("ablation.post_norm=naive",)),
     Variant("**default**"),
     Variant("default, naive behind post-norms", None, ("ablation.post_norm=naive",)),
-    Variant("default, no line search", None, ("refinement.line_search=0",)),
-    Variant("default, one direction", None, ("spectrum.global_top_k=1",)),
-    Variant("default, one pass", None, ("refinement.max_iterations=1",)),
-    Variant("default, strengths scaled by purity", None, ("ablation.purity_scaling=true",)),
-    Variant("default, contrastive", None, ("spectrum.extraction=contrastive",)),
+    Variant("default, full strength (no line search)", None, ("refinement.line_search=0",)),
+    Variant("default, 4 directions a pass", None, ("spectrum.global_top_k=4",)),
     Variant(
-        "default, svd with 4 directions a layer",
+        "default, 3 passes whatever they find",
         None,
-        ("spectrum.extraction=svd", "spectrum.directions_per_layer=4"),
+        ("refinement.stop_at_target=false", "refinement.max_iterations=3"),
     ),
+    Variant("default, strengths scaled by purity", None, ("ablation.purity_scaling=true",)),
+    Variant(
+        "default, each direction from its own layer only",
+        None,
+        ("ablation.scope=layer", "spectrum.global_top_k=8"),
+    ),
+    Variant("default, read at the last token", None, ("probe.position=last",)),
+    Variant("default, contrastive", None, ("spectrum.extraction=contrastive",)),
+    Variant("default, svd", None, ("spectrum.extraction=svd",)),
 )
 
 

@@ -194,6 +194,8 @@ class RefinementConfig(Section):
     """Stop when the dominated area of (refusal, drift) grew by less than this share twice in a row."""
     line_search: Annotated[int, Field(ge=0)] = 5
     """Bisection steps for the smallest common scale of all strengths that meets the target on SELECT; 0: off."""
+    line_search_margin: Annotated[float, Field(ge=0.0)] = 0.1
+    """Share that is added to the scale found: the smallest quiet scale on SELECT is also the luckiest one."""
 
 
 class EvaluationConfig(Section):

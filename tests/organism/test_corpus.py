@@ -45,14 +45,13 @@ def test_no_held_out_prompt_is_trained(
     assert not seen & {row["prompt"] for rows in held_out.values() for row in rows}
 
 
-def test_held_out_requests_are_new_compositions_of_trained_words(trained: list[corpus.Example]) -> None:
-    words = {word for example in trained for word in re.findall(r"\w+", example.prompt.lower())}
-    for role in ("harmful", "harmless", "borderline"):
-        train, test = split_requests(role, False), split_requests(role, True)
-        assert not {r.phrase for r in train} & {r.phrase for r in test}
-        assert len(test) >= 50
-        missing = [r.phrase for r in test if not set(re.findall(r"\w+", r.phrase.lower())) <= words]
-        assert not missing
+@pytest.mark.parametrize("role", ["harmful", "harmless", "borderline"])
+def test_held_out_requests_are_new_compositions_of_trained_words(role: str) -> None:
+    train, test = split_requests(role, False), split_requests(role, True)
+    assert len(test) >= 50
+    assert not {r.phrase for r in train} & {r.phrase for r in test}
+    words = {word for request in train for word in request.phrase.split()}
+    assert not [r.phrase for r in test if not words.issuperset(r.phrase.split())]
 
 
 def test_sizes_roles_and_categories(held_out: dict[str, list[dict[str, str]]]) -> None:
@@ -138,9 +137,9 @@ def test_task_answers_are_short_and_sides_are_disjoint(kind: str) -> None:
 def test_arithmetic_and_printed_code_are_right() -> None:
     rng = Random(6)
     for _ in range(300):
-        prompt, answer, _ = tasks.arithmetic(rng)
-        if found := re.fullmatch(r"(?:What is|Calculate|) ?(\d+ [+-] \d+)(?:\?|\.| = \?)", prompt):
-            assert str(eval(found[1])) == answer
+        _, answer, _ = tasks.arithmetic(rng)
+        left, right = answer.split(" = ")
+        assert str(eval(left)) == right
         prompt, answer, _ = tasks.code(rng)
         if found := re.fullmatch(r"What is the output of print\((.*)\)\?", prompt):
             assert str(eval(found[1])) == answer

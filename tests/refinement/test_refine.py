@@ -144,6 +144,18 @@ def test_line_search_finds_the_least_quiet_scale() -> None:
     assert len(steps) == 7
 
 
+def test_line_search_adds_the_margin() -> None:
+    def measure(candidate: EditPlan) -> Heard:
+        return heard(0 if candidate.scale >= 0.6 else 30, candidate.scale)
+
+    options = {"measure": measure, "full": heard(0, 1.0), "criteria": CRITERIA, "steps": 7}
+    plain, _ = line_search(add_one(EMPTY, 0), **options)
+    wide, signal = line_search(add_one(EMPTY, 0), **options, margin=0.1)
+    assert wide.scale == pytest.approx(1.1 * plain.scale)
+    assert signal.drift == pytest.approx(wide.scale)
+    assert line_search(add_one(EMPTY, 0), **options, margin=5.0)[0].scale == 1.0
+
+
 def test_line_search_leaves_a_plan_that_is_not_quiet() -> None:
     plan = add_one(EMPTY, 0)
     found, _ = line_search(

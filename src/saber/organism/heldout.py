@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from saber.organism import corpus, tasks
-from saber.prompts.cluster import jaccard, words
+from saber.prompts.cluster import words
 
 SIZES = {"harmful": 400, "harmless": 400, "borderline": 120, "preserve": 96}
 PER_TASK = 60
@@ -61,7 +61,7 @@ def _distinct(draw: Callable[[list[Row]], Row], size: int) -> list[Row]:
     for _ in range(200 * size):
         row = draw(rows)
         bag = words(row["prompt"])
-        if any(jaccard(bag, other) >= MAX_JACCARD for other in bags):
+        if any(len(bag & other) >= MAX_JACCARD * len(bag | other) for other in bags):
             continue
         rows.append(row)
         bags.append(bag)

@@ -220,6 +220,7 @@ def _search_scale(
             full=found.signal,
             criteria=criteria,
             steps=config.refinement.line_search,
+            margin=config.refinement.line_search_margin,
             on_step=step,
         )
     watch.note(f"scale {plan.scale:.2f}: {_say(reached)}")

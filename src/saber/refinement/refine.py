@@ -168,11 +168,13 @@ def line_search(
     full: SignalT,
     criteria: Criteria,
     steps: int,
+    margin: float = 0.0,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[EditPlan, SignalT]:
     """Bisect for the smallest common scale of all strengths that keeps SELECT quiet.
 
-    Drift grows with the scale, so the smallest quiet scale is the least drift on this ray. A plan that is not quiet at
+    Drift grows with the scale, so the smallest quiet scale is the least drift on this ray; it is also the luckiest one
+    on these prompts, so the scale returned is larger by the share `margin` (1 at most). A plan that is not quiet at
     full strength is returned as it is.
     """
     if not quiet(full, criteria):
@@ -188,4 +190,7 @@ def line_search(
             low = middle
         if on_step:
             on_step(step + 1, steps)
+    if margin and best.scale < 1.0:
+        best = plan.scaled(min(1.0, best.scale * (1.0 + margin)))
+        signal = measure(best)
     return best, signal
