@@ -35,7 +35,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def save_checkpoint(model: Gemma4ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write bfloat16 weights, config, generation config, tokenizer and chat template."""
+    """Write bfloat16 weights, config, generation config, tokenizer, chat template and model card."""
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(
@@ -43,6 +43,8 @@ def save_checkpoint(model: Gemma4ForCausalLM, tokenizer: PreTrainedTokenizerFast
     )
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    shutil.copyfile(Path(__file__).with_name("card.md"), folder / "README.md")
 
 
 def file_hash(path: Path) -> str:
