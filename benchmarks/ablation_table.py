@@ -9,14 +9,17 @@ on TEST. The last lines are the table as Markdown (README.md holds it).
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saber.ablation.apply import applied
+from saber.ablation.plan import EditPlan
 from saber.cli.console import Screen
 from saber.cli.summary import interval, rate
 from saber.config import RunConfig
+from saber.evaluation.estimate import paired_difference
 from saber.evaluation.evaluate import BaseMeasurement, Evaluation, evaluate, measure_base
 from saber.pipeline.bench import Bench, Memory, prepare
 from saber.pipeline.run import measure_select, refine_plan, test_prompts
@@ -32,13 +35,14 @@ class Variant:
     settings: tuple[str, ...] = ()
 
 
+SINGLE, DEFAULT = "single mean-difference direction", "**default**"
 VARIANTS = (
     Variant("published preset gemma4-e4b-aggressive", "gemma4-e4b-aggressive"),
     Variant("published preset gemma4-e4b-balanced", "gemma4-e4b-balanced"),
     Variant("published preset gemma4-e2b-refined", "gemma4-e2b-refined"),
-    Variant("single mean-difference direction", "single-direction"),
+    Variant(SINGLE, "single-direction"),
     Variant("single direction, naive behind post-norms", "single-direction", ("ablation.post_norm=naive",)),
-    Variant("**default**"),
+    Variant(DEFAULT),
     Variant("default, naive behind post-norms", None, ("ablation.post_norm=naive",)),
     Variant("default, full strength (no line search)", None, ("refinement.line_search=0",)),
     Variant("default, 4 directions a pass", None, ("spectrum.global_top_k=4",)),
@@ -63,23 +67,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every variant and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="demo")
+    parser.add_argument("--only", default="", metavar="REGEX", help="measure the variants whose name matches")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     options = parser.parse_args(arguments)
     common, _ = resolve(assignments=options.set)
     watch = Screen(quiet=True)
-    rows = []
+    rows: dict[str, str] = {}
+    drifts: dict[str, list[float]] = {}
     with prepare(options.model, common, Memory(None, ""), watch) as bench:
         select = measure_select(bench, common, watch)
         test = measure_base(bench.chat, test_prompts(bench), tokens=bench.tokens, seed=common.seed)
-        for variant in VARIANTS:
+        for variant in (each for each in VARIANTS if re.search(options.only, each.name)):
             config, _ = resolve(preset=variant.preset, assignments=[*options.set, *variant.settings])
             if config.prompts == common.prompts:
-                rows.append(_row(variant, bench, config, select, test))
+                plan, found = _measure(bench, config, select, test)
             else:  # another PROBE; SELECT and TEST are the same prompts
                 with prepare(options.model, config, Memory(None, ""), watch) as other:
-                    rows.append(_row(variant, other, config, select, test))
-            sys.stderr.write(f"{rows[-1]}\n")
-    sys.stdout.write("\n".join([*_HEAD, *rows]) + "\n")
+                    plan, found = _measure(other, config, select, test)
+            cells = [variant.name, *_cells(found), str(plan.n_directions)]
+            rows[variant.name] = f"| {' | '.join(cells)} |"
+            drifts[variant.name] = found.drift.per_prompt.tolist()
+            sys.stderr.write(f"{rows[variant.name]}\n")
+    sys.stdout.write("\n".join([*_HEAD, *rows.values()]) + "\n")
+    if SINGLE in drifts and DEFAULT in drifts:
+        difference = paired_difference(drifts[SINGLE], drifts[DEFAULT], seed=common.seed)
+        sys.stdout.write(f"\nKL, default minus single direction, paired: {interval(difference.to_json())}\n")
     return 0
 
 
@@ -89,9 +101,9 @@ _HEAD = (
 )
 
 
-def _row(
-    variant: Variant, bench: Bench, config: RunConfig, select: BaseMeasurement, test: BaseMeasurement
-) -> str:
+def _measure(
+    bench: Bench, config: RunConfig, select: BaseMeasurement, test: BaseMeasurement
+) -> tuple[EditPlan, Evaluation]:
     plan = refine_plan(bench, config, select, None, "", Screen(quiet=True)).plan
     edits = bench.compiler.compile(plan)
     found = evaluate(
@@ -101,7 +113,7 @@ def _row(
         base=test,
         seed=config.seed,
     )
-    return f"| {variant.name} | {' | '.join(_cells(found))} | {plan.n_directions} |"
+    return plan, found
 
 
 def _cells(found: Evaluation) -> tuple[str, ...]:

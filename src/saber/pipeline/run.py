@@ -58,10 +58,7 @@ class Outcome:
 
 @contextmanager
 def run(name: str, config: RunConfig, folder: RunFolder | None, watch: Watch) -> Iterator[Outcome]:
-    """Run the five stages on a model; its base is loaded until the context closes.
-
-    Everything found is written to the folder as soon as it is known; an interrupted run goes on from its last pass.
-    """
+    """Run the five stages on a model, which stays loaded until the context closes; finished passes are resumed."""
     memory = Memory(folder, _settings_of(name, config))
     timer = _Timer()
     with prepare(name, config, memory, watch) as bench:
