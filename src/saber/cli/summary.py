@@ -42,7 +42,7 @@ def _print_drift(evaluation: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     stdout.print(
-        f"{evaluation['directions_ablated']} directions ablated, {evaluation['layers_edited']} layers edited",
+        f"directions ablated: {evaluation['directions_ablated']}, layers edited: {evaluation['layers_edited']}",
         soft_wrap=True,
     )
 
