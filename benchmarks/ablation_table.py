@@ -22,7 +22,7 @@ from saber.config import RunConfig
 from saber.evaluation.estimate import paired_difference
 from saber.evaluation.evaluate import BaseMeasurement, Evaluation, evaluate, measure_base
 from saber.pipeline.bench import Bench, Memory, prepare
-from saber.pipeline.run import measure_select, refine_plan, test_prompts
+from saber.pipeline.run import final_prompts, measure_select, refine_plan
 from saber.settings import resolve
 
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drifts: dict[str, list[float]] = {}
     with prepare(options.model, common, Memory(None, ""), watch) as bench:
         select = measure_select(bench, common, watch)
-        test = measure_base(bench.chat, test_prompts(bench), tokens=bench.tokens, seed=common.seed)
+        test = measure_base(bench.chat, final_prompts(bench), tokens=bench.tokens, seed=common.seed)
         for variant in (each for each in VARIANTS if re.search(options.only, each.name)):
             config, _ = resolve(preset=variant.preset, assignments=[*options.set, *variant.settings])
             if config.prompts == common.prompts:
@@ -108,7 +108,7 @@ def _measure(
     edits = bench.compiler.compile(plan)
     found = evaluate(
         bench.chat,
-        test_prompts(bench),
+        final_prompts(bench),
         lambda: applied(bench.chat.model, bench.anatomy, edits),
         base=test,
         seed=config.seed,

@@ -120,7 +120,7 @@ def _part(bench: Bench, part: str, roles: tuple[Role, ...]) -> Mapping[Role, tup
     return {role: getattr(bench.splits[role], part) for role in roles}
 
 
-def test_prompts(bench: Bench) -> Mapping[Role, tuple[Prompt, ...]]:
+def final_prompts(bench: Bench) -> Mapping[Role, tuple[Prompt, ...]]:
     """TEST of all roles: evaluated once for each released point."""
     return _part(bench, "test", ROLES)
 
@@ -278,7 +278,7 @@ def _evaluate(bench: Bench, config: RunConfig, plan: EditPlan, edits: EditSet, w
     with watch.stage("evaluate base and edited on TEST") as step:
         return evaluate(
             bench.chat,
-            test_prompts(bench),
+            final_prompts(bench),
             lambda: applied(bench.chat.model, bench.anatomy, edits),
             tokens=bench.tokens,
             max_new_tokens=config.evaluation.max_new_tokens,
