@@ -9,7 +9,7 @@ from saber.evaluation.refusal import AnswerClass, classify
 from saber.evaluation.thinking import opens_thought, visible_offset, visible_start
 from saber.model.generate import Answer, Progress, generate
 from saber.model.load import ChatModel
-from saber.prompts import Prompt, render
+from saber.prompts import Prompt
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def ask(
 
 def read(chat: ChatModel, prompt: Prompt, answer: Answer) -> Reply:
     """Find the visible part of an answer and classify it."""
-    opened = _opened(chat)
+    opened = opens_thought(chat.rendered)
     start = visible_start(chat.tokenizer, answer.tokens, opened=opened)
     if start is None:
         with_marks = chat.tokenizer.decode(list(answer.tokens), skip_special_tokens=False)
@@ -66,11 +66,6 @@ def read(chat: ChatModel, prompt: Prompt, answer: Answer) -> Reply:
         return Reply(prompt, answer, None, "", kind)
     text = chat.tokenizer.decode(list(answer.tokens[start:]), skip_special_tokens=True).strip()
     return Reply(prompt, answer, start, text, classify(text, finished=answer.finished))
-
-
-def _opened(chat: ChatModel) -> bool:
-    """Whether this model's template opens a thought itself."""
-    return opens_thought(render(chat.tokenizer, ["Name a colour."], system=chat.system)[0])
 
 
 def shortened(chat: ChatModel, reply: Reply, most: int) -> Reply:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
-from saber.errors import ExportError
+from saber.config import ModelConfig
 from saber.export.checkpoint import CheckpointReport, export_checkpoint, require_new
 from saber.export.edit_file import load_edit
 from saber.model.anatomy import Anatomy, examine
 from saber.model.generate import Progress
+from saber.model.load import skeleton
 
 
 def apply_edit(
@@ -56,18 +55,7 @@ def anatomy_of(folder: Path) -> Anatomy:
     """Anatomy of a checkpoint from its config alone: the model is built without memory for weights.
 
     Raises:
-        ExportError: transformers cannot build the model.
+        ModelError: transformers cannot build the model.
         AnatomyError: The architecture is not understood.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError) as error:
-        raise ExportError(
-            f"{folder}: transformers cannot build the model ({str(error).strip().splitlines()[0][:200]})",
-            hint="Give the folder of the base model, with its config.json.",
-        ) from error
-    return examine(model)
+    return examine(skeleton(folder, str(folder), ModelConfig()))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from saber.config import ModelConfig
 from saber.errors import ModelError
 from saber.model.locate import check_folder, locate
+from saber.prompts.render import render
 
 _SMALL = 1 << 30
 """Checkpoints below this many bytes are held in float32 on a CPU: faster there than bf16, and exact."""
@@ -46,6 +48,11 @@ class ChatModel:
     system: str | None = None
     eos: tuple[int, ...] = field(default=())
     config: ModelConfig = field(default_factory=ModelConfig)
+
+    @cached_property
+    def rendered(self) -> str:
+        """A short prompt as the template renders it, up to where the answer starts."""
+        return render(self.tokenizer, ["Name a colour."], system=self.system)[0]
 
     @property
     def device(self) -> torch.device:
