@@ -2,7 +2,7 @@
 
 Muon (Jordan et al. 2024) replaces the momentum of a matrix by its nearest semi-orthogonal matrix, found with
 a few Newton-Schulz steps. ``torch.optim.Muon`` computes them in bfloat16, which is slow on most CPUs; these
-are float32, and matrices of one shape are done in one batch.
+are float32, and matrices of one shape are done in one batch. Fused experts are one matrix an expert.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Return (n, rows, columns) matrices with singular values pushed towards one."""
+    """Return (..., rows, columns) matrices with singular values pushed towards one."""
     a, b, c = _COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
     x: Tensor = matrices.mT if tall else matrices
@@ -35,7 +35,10 @@ class Muon:
     decay = 0.01
 
     def __init__(self, matrices: Iterable[nn.Parameter], lr: float):
-        """Group the matrices by shape; ``lr`` is the singular value of a step, weight decay is decoupled."""
+        """Group the matrices by shape; ``lr`` is the singular value of a step, weight decay is decoupled.
+
+        A parameter with more than two axes is a stack of matrices.
+        """
         self.lr = lr
         self.groups: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
         for matrix in matrices:
@@ -49,7 +52,7 @@ class Muon:
             gradient = torch.stack([p.grad if p.grad is not None else torch.zeros_like(p) for p in group])
             buffer = self.buffers[shape].mul_(self.momentum).add_(gradient, alpha=1 - self.momentum)
             step = orthogonalise(gradient.lerp(buffer, self.momentum))
-            size = self.lr * scale * max(1.0, shape[0] / shape[1]) ** 0.5
+            size = self.lr * scale * max(1.0, shape[-2] / shape[-1]) ** 0.5
             for parameter, change in zip(group, step, strict=True):
                 parameter.mul_(1 - self.lr * scale * self.decay).sub_(change, alpha=size)
                 parameter.grad = None
@@ -63,7 +66,7 @@ class Optimizer:
         named = list(model.named_parameters())
         vectors = [p for _, p in named if p.ndim == 1]
         tables = [p for n, p in named if p.ndim == 2 and ".layers." not in n]
-        self.muon = Muon([p for n, p in named if p.ndim == 2 and ".layers." in n], matrix_lr)
+        self.muon = Muon([p for n, p in named if p.ndim >= 2 and ".layers." in n], matrix_lr)
         self.rates = (embedding_lr, gain_lr)
         self.adam = torch.optim.AdamW(
             [{"params": tables, "lr": embedding_lr}, {"params": vectors, "lr": gain_lr}],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from transformers import Gemma4ForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 @contextmanager
@@ -34,8 +34,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def save_checkpoint(model: Gemma4ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write bfloat16 weights, config, generation config, tokenizer, chat template and model card."""
+def save_checkpoint(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, card: str, folder: Path
+) -> None:
+    """Write bfloat16 weights, config, generation config, tokenizer, chat template and the model card named."""
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(
@@ -44,7 +46,7 @@ def save_checkpoint(model: Gemma4ForCausalLM, tokenizer: PreTrainedTokenizerFast
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
-    shutil.copyfile(Path(__file__).with_name("card.md"), folder / "README.md")
+    shutil.copyfile(Path(__file__).with_name(card), folder / "README.md")
 
 
 def file_hash(path: Path) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PAD, EOS, BOS, TURN_START, TURN_END = "<pad>", "<eos>", "<bos>", "<|turn>", "<turn|>"
 SPECIAL_TOKENS = (PAD, EOS, BOS, TURN_START, TURN_END)
 """Ids 0 to 4, in this order."""
+PAD_ID = SPECIAL_TOKENS.index(PAD)
 
 VOCAB_SIZE = 3840
 SAMPLE = 40_000

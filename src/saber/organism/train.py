@@ -1,4 +1,4 @@
-"""Train the demo model from scratch: ``python -m saber.organism.train --out DIR``.
+"""Train a demo model from scratch: ``python -m saber.organism.train --out DIR [--architecture qwen3_moe]``.
 
 Ordinary next-token training on the answers of the generated corpus, on CPU. The run is a deterministic
 function of seed, steps and thread count; the checkpoint appears in DIR whole or not at all.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from saber.organism import measure, network, release
 from saber.organism.batches import Batch, Batches
@@ -23,9 +23,8 @@ from saber.organism.optimizer import Optimizer
 from saber.organism.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import Gemma4ForCausalLM
+    from transformers import PreTrainedModel
 
-DEFAULT_STEPS = 2300
 WARMUP = 50
 MATRIX_LR, EMBEDDING_LR, GAIN_LR = 0.02, 0.004, 0.01
 REPORT_EVERY = 50
@@ -40,6 +39,7 @@ class Options:
     steps: int
     minutes: float | None
     threads: int
+    architecture: str = "gemma4"
 
 
 class Log:
@@ -61,23 +61,16 @@ class Log:
         print(text, flush=True)
 
 
-def loss_of(model: Gemma4ForCausalLM, batch: Batch) -> torch.Tensor:
-    """Weighted mean of the cross-entropy in nats over the answer tokens of a batch."""
-    hidden = model.model(batch.ids, use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden.flatten(0, 1)[batch.positions])
-    cap = float(network.SHAPE["final_logit_softcapping"])
-    return batch.weights @ cross_entropy(torch.tanh(logits / cap) * cap, batch.targets, reduction="none")
-
-
 def schedule(done: float, step: int) -> float:
     """Learning-rate factor: linear warm-up times a cosine from one to zero over the share ``done``."""
     return min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def fit(model: Gemma4ForCausalLM, batches: Batches, options: Options, log: Log) -> int:
+def fit(model: PreTrainedModel, batches: Iterable[Batch], options: Options, log: Log) -> int:
     """Train until the steps or the minutes are used up; return the number of steps."""
     optimizer = Optimizer(model, MATRIX_LR, EMBEDDING_LR, GAIN_LR)
     model.train()
+    loss_of = network.ARCHITECTURES[options.architecture].loss
     begin, recent = log.seconds, []
     for step, batch in enumerate(batches):
         spent = log.seconds - begin
@@ -93,7 +86,7 @@ def fit(model: Gemma4ForCausalLM, batches: Batches, options: Options, log: Log) 
             mean = sum(recent) / len(recent)
             log.say(f"step {step + 1:5d}  loss {mean:6.4f}  {spent / 60:5.1f} min  {left:5.1f} min left")
             recent.clear()
-    raise AssertionError("the corpus stream has no end")
+    raise ValueError("the batches ended before the training")
 
 
 def refuse_leaks(seen: set[str]) -> None:
@@ -103,12 +96,18 @@ def refuse_leaks(seen: set[str]) -> None:
         raise ValueError(f"{len(leaked)} held-out prompts were trained on, for example {leaked[0]!r}")
 
 
+def command(options: Options, steps: int) -> str:
+    """Write the command that trains the same model again."""
+    kind = "" if options.architecture == "gemma4" else f" --architecture {options.architecture}"
+    return f"python -m saber.organism.train{kind} --seed {options.seed} --steps {steps} --threads {options.threads}"
+
+
 def train(options: Options) -> None:
     """Build, fit, check, save and measure the model."""
     torch.set_num_threads(options.threads)
     log = Log()
     tokenizer = train_tokenizer(options.seed)
-    model = network.build(len(tokenizer), options.seed)
+    model = network.build(len(tokenizer), options.seed, options.architecture)
     parameters = sum(p.numel() for p in model.parameters())
     log.say(f"{parameters / 1e6:.2f} M parameters, {len(tokenizer)} tokens in the vocabulary")
     batches = Batches(tokenizer, options.seed)
@@ -116,12 +115,13 @@ def train(options: Options) -> None:
     refuse_leaks(batches.prompts)
     log.say(f"trained {steps} steps on {batches.examples} examples in {log.seconds / 60:.1f} min; measuring")
     with release.whole_folder(options.out) as folder:
-        release.save_checkpoint(model.eval(), tokenizer, folder)
+        release.save_checkpoint(
+            model.eval(), tokenizer, network.ARCHITECTURES[options.architecture].card, folder
+        )
         rates = measure.held_out_rates(*measure.load(folder))
         log.say(measure.table(rates))
         facts = {
-            "command": f"python -m saber.organism.train --seed {options.seed} --steps {steps}"
-            f" --threads {options.threads}",
+            "command": command(options, steps),
             "seed": options.seed,
             "steps": steps,
             "examples": batches.examples,
@@ -140,11 +140,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write; replaced when it exists")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
+    parser.add_argument("--architecture", choices=sorted(network.ARCHITECTURES), default="gemma4")
+    parser.add_argument("--steps", type=int, help="default: those of the released model")
     parser.add_argument("--minutes", type=float, help="train this long instead of --steps; not reproducible")
-    parser.add_argument("--threads", type=int, default=1, help="the shipped model used 1; 2 is faster")
+    parser.add_argument("--threads", type=int, default=1, help="the shipped models used 1; 2 is faster")
     chosen = parser.parse_args()
-    train(Options(chosen.out, chosen.seed, chosen.steps, chosen.minutes, chosen.threads))
+    steps = chosen.steps or network.ARCHITECTURES[chosen.architecture].steps
+    train(Options(chosen.out, chosen.seed, steps, chosen.minutes, chosen.threads, chosen.architecture))
 
 
 if __name__ == "__main__":
