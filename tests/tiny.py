@@ -24,7 +24,11 @@ SETTINGS = (
 
 def rows(role: str) -> list[dict[str, Any]]:
     """The demo model's own prompts of a role."""
-    file = resources.files("saber.prompts") / "data" / "demo" / f"{role}.jsonl"
+    return read_rows(resources.files("saber.prompts") / "data" / "demo" / f"{role}.jsonl")
+
+
+def read_rows(file: Any) -> list[dict[str, Any]]:
+    """Prompts from a file of JSON lines."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 

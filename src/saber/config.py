@@ -18,7 +18,10 @@ Position = Literal["last", "template", "answer"]
 Measure = Literal["geometric", "variance"]
 PostNorm = Literal["ridge", "least_change", "direction", "naive"]
 Scope = Literal["layer", "window", "all"]
-WriterKind = Literal["attention", "mlp", "per_layer", "experts"]
+WriterKind = Literal["attention", "mlp", "experts", "mixer", "per_layer", "other", "bias", "embedding"]
+
+Thinking = Literal["off", "on"]
+ExportFormat = Literal["none", "checkpoint", "adapter", "dequantised"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -76,6 +79,21 @@ class ModelConfig(Section):
     """Run Python code that comes with the model; off unless asked."""
     allow_pickle: bool = False
     """Load weights from pickle files (.bin); off unless asked."""
+    quantise: Literal["keep", "none", "4bit", "8bit"] = "keep"
+    """keep: as on disk; none: a quantised checkpoint is dequantised to `dtype`; 4bit, 8bit: an unquantised one is
+    quantised with bitsandbytes while loading (measured quantised, exported unquantised from the files on disk)."""
+    offload: Literal["refuse", "cpu", "disk"] = "refuse"
+    """How far away from the device weights may be kept that do not fit on it: nowhere, in the CPU's memory, on the
+    disk. Slow; needs device = "auto"."""
+    max_memory: tuple[Annotated[str, Field(pattern=r"^(\d+|cpu)=\d+(\.\d+)?[KMG]i?B$")], ...] = ()
+    """Most memory for weights on each device, such as ["0=20GiB", "cpu=60GiB"]; empty: what is free."""
+    tensor_parallel: bool = False
+    """Divide every layer among the processes that torchrun started."""
+    thinking: Thinking = "off"
+    """off: the answer starts at once, a thought that the template opens is closed empty; on: the model thinks, and
+    answers are judged behind the thought (give evaluation.max_new_tokens room for both)."""
+    strict: bool = False
+    """Refuse architectures with a path into the residual stream that no weight edit removes."""
 
 
 class ProbeConfig(Section):
@@ -162,10 +180,18 @@ class AblationConfig(Section):
     writers: Annotated[tuple[WriterKind, ...], Field(min_length=1)] = (
         "attention",
         "mlp",
-        "per_layer",
         "experts",
+        "mixer",
+        "per_layer",
+        "other",
+        "bias",
     )
-    """Kinds of residual writers that are edited."""
+    """Kinds of residual writers that are edited (mixer: Mamba, convolution, linear attention); embedding on request.
+    A tied embedding is untied then: the unembedding stays as it was."""
+    experts: Literal["all", "routed"] = "all"
+    """Which experts of a fused block are edited: all alike, or only those that harmful prompts are routed to."""
+    expert_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    """experts = "routed" only: the fewest experts that get this share of the harmful PROBE prompts' routing."""
     post_norm: PostNorm = "ridge"
     """Solution behind a post-norm (METHOD: ridge, least weight change, direction only) or the naive one that leaks."""
     ridge: Positive = 0.03
@@ -216,8 +242,9 @@ class EvaluationConfig(Section):
 class ExportConfig(Section):
     """What leaves the lab."""
 
-    format: Literal["none", "checkpoint", "adapter"] = "checkpoint"
-    """checkpoint: a whole model folder; adapter: a PEFT LoRA; none: only the edit itself."""
+    format: ExportFormat = "checkpoint"
+    """checkpoint: a whole model folder; adapter: a PEFT LoRA; dequantised: a bf16 model folder from a base that is
+    quantised on disk; none: only the edit itself."""
 
 
 class RunConfig(Section):

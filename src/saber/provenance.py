@@ -18,6 +18,7 @@ _PACKAGES = (
     "tokenizers",
     "safetensors",
     "accelerate",
+    "bitsandbytes",
     "numpy",
     "scipy",
     "scikit-learn",

@@ -22,6 +22,10 @@ class Watch(Protocol):
         """Say one finding."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Say what must be heard even where progress is not wanted."""
+        ...
+
 
 class Silent:
     """A watch that shows nothing."""
@@ -32,4 +36,7 @@ class Silent:
         yield lambda done, total: None
 
     def note(self, text: str) -> None:
+        """Say it to nobody."""
+
+    def warn(self, text: str) -> None:
         """Say it to nobody."""

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saber.ablation.operator import ablation_operator, orthonormal_additions
+from saber.ablation.operator import ablation_operator, orthonormal_additions, written_directions
 
 SOLUTIONS = ("ridge", "least_change", "direction")
 D_MODEL, D_IN = 48, 32
@@ -121,3 +121,52 @@ def test_additions_are_orthonormal_and_skip_what_is_known() -> None:
     assert kept == [1]
     both = torch.cat([basis, new], dim=1)
     assert torch.allclose(both.T @ both, torch.eye(4), atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("solution", SOLUTIONS)
+def test_behind_a_layer_norm_the_centred_component_goes(solution: str, rank: int) -> None:
+    basis, gain, weight = problem(rank)
+    strengths = torch.linspace(1.0, 0.3, rank)
+    operator = ablation_operator(basis, strengths, gain, centred=True, post_norm=solution)
+    after = weight - operator.write @ (operator.read @ weight)
+    written = written_directions(basis, gain, centred=True)
+    share = (written.T @ after).norm(dim=1) / (written.T @ weight).norm(dim=1)
+    assert torch.allclose(share, 1 - strengths, atol=2e-5)
+    # What a LayerNorm subtracts anyway is left alone.
+    assert operator.write.mean(dim=0).abs().max() <= 1e-5
+    # The same through a real LayerNorm: nothing of the first direction is written at full strength.
+    norm = torch.nn.LayerNorm(D_MODEL, bias=False)
+    norm.weight.data.copy_(gain)
+    x = torch.randn(7, D_IN, generator=torch.Generator().manual_seed(2))
+    assert (norm(x @ after.T) @ basis[:, 0]).abs().max() <= 1e-5
+    naive = weight - basis @ (basis.T @ weight)
+    assert (norm(x @ naive.T) @ basis[:, 0]).abs().max() > 1e-2
+
+
+def test_a_centred_norm_without_a_gain_needs_centring_too() -> None:
+    basis, _, weight = problem(1)
+    operator = ablation_operator(basis, torch.ones(1), None, centred=True)
+    after = weight - operator.write @ (operator.read @ weight)
+    centred = after - after.mean(dim=0)
+    assert (basis.T @ centred).abs().max() <= 1e-5
+
+
+def test_the_centred_ridge_solution_is_the_least_of_its_kind() -> None:
+    basis, gain, _ = problem(2)
+    tau = 0.03 * float(gain.square().mean())
+    operator = ablation_operator(basis, torch.ones(2), gain, centred=True)
+    q, r = torch.linalg.qr(written_directions(basis.double(), gain.double(), centred=True))
+    target = basis.double() @ r.T
+
+    def objective(a: torch.Tensor) -> float:
+        return float((gain.double()[:, None] * a - target).square().sum() + tau * a.square().sum())
+
+    found = operator.write.double()
+    assert torch.allclose(q.T @ found, torch.eye(2, dtype=torch.float64), atol=1e-5)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(20):  # every feasible step away costs more
+        step = torch.randn(D_MODEL, 2, dtype=torch.float64, generator=generator)
+        both = torch.cat([q, torch.full((D_MODEL, 1), D_MODEL**-0.5, dtype=torch.float64)], dim=1)
+        free = step - both @ torch.linalg.lstsq(both, step).solution
+        assert objective(found + 0.01 * free) >= objective(found)

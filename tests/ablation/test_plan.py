@@ -10,7 +10,8 @@ import torch
 from saber.ablation.plan import Compiler, EditPlan, extend
 from saber.entanglement.purity import Entanglement
 from saber.errors import EditError
-from saber.model.anatomy import effective_gain, examine
+from saber.model.anatomy import effective_gain, residual_first
+from saber.model.examine import examine
 from saber.model.load import ChatModel
 from saber.spectrum.direction import Direction
 
@@ -102,7 +103,7 @@ def test_compiled_edit_removes_the_planned_shares(chat: ChatModel) -> None:
     edits = Compiler(chat.model, anatomy).compile(plan)
     assert set(edits.edits) == {writer.name for writer in anatomy.of(1)}
     for writer in anatomy.of(1):
-        weight = chat.model.get_parameter(writer.name)
+        weight = residual_first(chat.model.get_parameter(writer.name), writer)
         gain = effective_gain(chat.model, writer)
         after = weight + edits.edits[writer.name].delta()
         for vector in plan.at(1):
@@ -130,10 +131,11 @@ def test_weakened_changes_one_pass_only() -> None:
 
 def test_a_solution_that_is_not_finite_is_refused(chat: ChatModel) -> None:
     anatomy = examine(chat.model)
-    if not anatomy.writers[0].norms:
-        return
     writer = anatomy.of(1)[0]
-    chat.model.get_parameter(f"{writer.norms[0]}.weight").data[:4] = -writer.gain_offset
+    if not writer.gains:
+        return
+    gain = writer.gains[0]
+    chat.model.get_parameter(gain.parameter).data[:4] = -gain.offset
     plan = empty(n_layers=anatomy.n_layers, post_norm="direction")
     whole = grow(plan, direction(1, 0, torch.ones(D_MODEL)), purity_scaling=False, threshold=1.0)
     with pytest.raises(EditError, match="gain of the norm behind it is 0"):

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from saber.cli import main
 from tests import tiny
+
+
+def last_line(text: str) -> dict[str, Any]:
+    """The JSON object on the last line."""
+    found = json.loads(text.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
 
 
 @dataclass(frozen=True)

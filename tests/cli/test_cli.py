@@ -5,31 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from saber import __version__
 from saber.cli import main
-from saber.config import ModelConfig, RunConfig
+from saber.config import RunConfig
 from saber.export.edit_file import RECORD
-from saber.model.anatomy import examine
-from saber.model.families import FAMILIES
-from saber.model.load import skeleton
 from saber.organism import demo_path
 from saber.settings import presets, resolve
-from tests import pico
-from tests.cli.conftest import Refused, Run
+from tests.cli.conftest import Refused, Run, last_line
 
 WEIGHTS = "model.safetensors"
-
-
-def last_line(text: str) -> dict[str, Any]:
-    found = json.loads(text.splitlines()[-1])
-    assert isinstance(found, dict)
-    return found
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -119,35 +107,6 @@ def test_probe_edits_nothing(
         message, _ = refused(*command)
         assert "does not exist" in message
     assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.parametrize("family", pico.FAMILIES)
-def test_coverage_lists_every_writer(
-    family: str, checkpoints: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = checkpoints[family]
-    anatomy = examine(skeleton(folder, family, ModelConfig()))
-    assert main(["coverage", str(folder), "--json"]) == 0
-    rows = {row["name"]: row for row in last_line(capsys.readouterr().out)["rows"]}
-    assert all(rows[writer.name]["status"] == "edited" for writer in anatomy.writers)
-    assert main(["coverage", str(folder), "--set", 'ablation.writers=["mlp"]']) == 0
-    said = capsys.readouterr().out
-    for writer in anatomy.writers:
-        status = "edited" if writer.kind == "mlp" else "skipped"
-        assert f"{status} {writer.name} (" in said
-
-
-def test_coverage_of_an_unknown_parameter_fails(
-    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = FAMILIES["llama"]
-    fewer = replace(known, readers=known.readers - {"mlp.up_proj.weight"})
-    monkeypatch.setitem(FAMILIES, "llama", fewer)
-    assert main(["coverage", str(checkpoints["llama"])]) == 2
-    said = capsys.readouterr()
-    assert said.out.count("unknown model.layers.") == 4
-    assert "mlp.up_proj.weight" in said.err
-    assert len(said.err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("preset", [None, *presets()])

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from saber.ablation.edit import EditSet
 from saber.export.adapter import export_adapter
 from saber.export.checkpoint import export_checkpoint
-from tests.export.exported import Base, make_base
+from tests.export.exported import Base, for_adapter, make_base
 
 Make = Callable[..., Base]
 
@@ -53,14 +54,16 @@ def copied(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def adapter(base: Make) -> Callable[[str], Path]:
-    """`adapter(family)`: the exported LoRA; do not change it."""
+def adapter(base: Make) -> Callable[[str], tuple[Path, EditSet]]:
+    """`adapter(family)`: an exported LoRA and its edit; do not change it."""
+    made: dict[str, EditSet] = {}
 
-    def make(family: str) -> Path:
-        made = base(family)
-        out = made.folder.parent / "adapter"
-        if not out.exists():
-            export_adapter(made.edits, made.anatomy, out, base_name=str(made.folder))
-        return out
+    def make(family: str) -> tuple[Path, EditSet]:
+        own = base(family)
+        out = own.folder.parent / "adapter"
+        if family not in made:
+            made[family] = for_adapter(own)
+            export_adapter(made[family], own.anatomy, own.chat.model, out, base_name=str(own.folder))
+        return out, made[family]
 
     return make

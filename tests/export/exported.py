@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from saber.ablation.apply import base_hash
 from saber.ablation.edit import EditSet
-from saber.ablation.operator import ablation_operator
+from saber.ablation.operator import ablation_operator, written_directions
 from saber.ablation.plan import compile_edit
 from saber.config import ModelConfig
-from saber.model.anatomy import Anatomy, effective_gain, examine
-from saber.model.generate import batches, forward
+from saber.export.carriers import adapter_gaps
+from saber.model.anatomy import Anatomy, effective_gain
+from saber.model.examine import examine
 from saber.model.load import ChatModel, load
-from tests import pico
+from tests.export import families
 
-FAMILIES = ("llama", "qwen3", "gemma2", "gemma3", "gemma3_mm", "gemma4", "gemma4_moe", "gemma4_mm")
+FAMILIES = (
+    "llama",
+    "llama_tied",
+    "gpt2",
+    "gemma3_mm",
+    "gemma4_moe",
+    "gemma4_mm",
+    "mixtral",
+    "qwen3_moe",
+    "gpt_oss",
+    "granitemoehybrid",
+    "nemotron_h",
+    "lfm2_moe",
+    "deepseek_v3",
+)
 PROMPTS = ["Name a colour.", "Why does it rain in spring?", "hi"]
 
 
@@ -37,62 +52,56 @@ def reload(folder: Path) -> ChatModel:
     return load(str(folder), ModelConfig(device="cpu", batch_size=8))
 
 
+def for_adapter(base: Base) -> EditSet:
+    """An edit of every writer that a LoRA can carry."""
+    gaps = adapter_gaps(base.anatomy.writers, base.chat.model, base.anatomy)
+    left = {gap.partition(":")[0] for gap in gaps}
+    names = [writer.name for writer in base.anatomy.writers if writer.name not in left]
+    return edit_all(base.chat.model, base.anatomy, names=names)
+
+
 def make_base(family: str, dtype: torch.dtype, folder: Path) -> Base:
     """Float32 bases are sharded, bfloat16 ones are a single file."""
-    shard = "60KB" if dtype == torch.float32 else "5GB"
-    if family == "gemma3_mm":
-        save_gemma3_multimodal(folder, dtype, shard)
-    else:
-        pico.save(family, folder, dtype=dtype, shard=shard)
-    (folder / "original").mkdir()
-    (folder / "original" / "params.json").write_text("{}\n")
+    families.save(family, folder, dtype, "60KB" if dtype == torch.float32 else "5GB")
+    return in_memory(folder)
+
+
+def in_memory(folder: Path) -> Base:
+    """A base that lies on disk, with an edit of all its writers."""
     chat = reload(folder)
     anatomy = examine(chat.model)
     return Base(folder, chat, anatomy, edit_all(chat.model, anatomy))
 
 
-def edit_all(model: Any, anatomy: Anatomy, seed: int = 0, alpha: tuple[float, ...] = (1.0, 0.6)) -> EditSet:
-    """Every writer loses two random directions of its own."""
+def edit_all(
+    model: Any,
+    anatomy: Anatomy,
+    seed: int = 0,
+    alpha: tuple[float, ...] = (1.0, 0.6),
+    names: Collection[str] | None = None,
+    experts: tuple[int, ...] | None = None,
+) -> EditSet:
+    """Every module (of those named writers) loses random directions of its own; of fused blocks the given experts."""
     generator = torch.Generator().manual_seed(seed)
-    edits = {}
+    edits, bases = {}, {}
     for writer in anatomy.writers:
-        basis = torch.linalg.qr(torch.randn(anatomy.d_model, len(alpha), generator=generator)).Q
+        drawn = torch.linalg.qr(torch.randn(anatomy.d_model, len(alpha), generator=generator)).Q
+        basis = bases.setdefault(writer.module, drawn)
         gain = effective_gain(model, writer)
-        written = basis if gain is None else gain[:, None] * basis
-        operator = ablation_operator(basis, torch.tensor(alpha), gain)
-        edits[writer.name] = compile_edit(model, writer, operator, written / written.norm(dim=0))
-    return EditSet(edits, base_hash(model, anatomy.writers))
+        written = written_directions(basis, gain, writer.centred)
+        operator = ablation_operator(basis, torch.tensor(alpha), gain, centred=writer.centred)
+        if names is None or writer.name in names:
+            chosen = experts if writer.n_experts else None
+            edits[writer.name] = compile_edit(model, writer, operator, written / written.norm(dim=0), chosen)
+    return EditSet(edits, base_hash(model, [anatomy.named()[name] for name in edits]))
 
 
-def save_gemma3_multimodal(folder: Path, dtype: torch.dtype, shard: str) -> None:
-    """In memory `model.language_model.layers.N`, on disk `language_model.model.layers.N`; a vision tower."""
-    vision = transformers.SiglipVisionConfig(
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=16,
-        patch_size=8,
-    )
-    text = transformers.Gemma3TextConfig(**pico.COMMON, **pico.WINDOW)
-    config = transformers.Gemma3Config(
-        text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=250
-    )
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    generator = torch.Generator().manual_seed(1)
-    for name, parameter in model.named_parameters():
-        scale = 0.3 if "norm" in name else 0.05
-        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * scale)
-    model.to(dtype).save_pretrained(folder, max_shard_size=shard)
-    pico.tokenizer().save_pretrained(folder)
-    (folder / "README.md").write_text("# Pico\n")
-
-
+@torch.inference_mode()
 def logits(chat: ChatModel) -> torch.Tensor:
-    """Logits at every real token of all prompts."""
-    batch = next(batches(chat, PROMPTS))
-    return forward(chat, batch)[batch.mask.bool()].float()
+    """Logits at every token of three texts of one length."""
+    ids = torch.randint(5, 240, (3, 14), generator=torch.Generator().manual_seed(7))
+    out: torch.Tensor = chat.model(input_ids=ids, use_cache=False).logits
+    return out.float()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

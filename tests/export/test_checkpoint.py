@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import saber.export.checkpoint as checkpoint_module
 from saber.ablation.apply import InPlace, applied, certify, edited_weight
-from saber.ablation.edit import EditSet
-from saber.errors import EditError, ExportError, StoreError
-from saber.export.apply import anatomy_of, apply_edit
+from saber.errors import EditError, ExportError
+from saber.export.apply import apply_edit, base_of
 from saber.export.checkpoint import export_checkpoint
 from saber.export.compare import compare_with_memory
 from saber.export.edit_file import RECORD, TENSORS, UNDO, load_edit
-from saber.export.shards import places, read_tensor
+from saber.export.shards import INDEX, SINGLE, places, read_tensor
 from saber.export.undo import undo
+from saber.export.verify import verify
 from tests.export.exported import FAMILIES, PROMPTS, Base, contents, edit_all, leftovers, logits, reload
 
 F32, BF16 = torch.float32, torch.bfloat16
 CASES = [
     *((family, F32) for family in FAMILIES),
-    *((family, BF16) for family in ("llama", "gemma3_mm", "gemma4", "gemma4_moe")),
+    *((family, BF16) for family in ("llama", "gpt2", "gemma3_mm", "gemma4_moe", "gpt_oss", "qwen3_moe")),
 ]
 Base_ = Callable[..., Base]
 Folder = Callable[..., Path]
@@ -47,8 +46,8 @@ def test_hooks_in_place_and_reloaded_checkpoint_give_the_same_logits(
     in_place.undo()
     reloaded = logits(reload(checkpoint(family)))
     assert (plain - hooked).abs().max() > 0.05
-    assert (hooked - written).abs().max() <= 1e-4
-    assert (reloaded - written).abs().max() <= 1e-4
+    assert (hooked - written).abs().max() <= 2e-4
+    assert (reloaded - written).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize(("family", "dtype"), [case for case in CASES if case[1] == BF16])
@@ -57,7 +56,7 @@ def test_a_bfloat16_checkpoint_is_the_edit_rounded_once(
 ) -> None:
     made = base(family, dtype)
     gap = compare_with_memory(made.chat, made.anatomy, made.edits, checkpoint(family, dtype), PROMPTS)
-    assert gap.in_place <= 1e-4
+    assert gap.in_place <= 1e-5
     assert 1e-4 < gap.hooks < gap.scale
 
 
@@ -67,26 +66,42 @@ def test_only_edited_tensors_change_and_every_file_is_kept(
 ) -> None:
     made, out = base(family, dtype), checkpoint(family, dtype)
     record = json.loads((out / RECORD).read_text())
-    touched = {row["key"]: name for name, row in record["export"]["tensors"].items()}
-    assert set(touched.values()) == set(made.edits.edits)
+    rows, renamed = record["export"]["tensors"], record["export"]["renamed"]
+    assert list(rows) == list(made.edits.edits)
+    edited = {
+        row["key"].replace("{expert}", str(expert))
+        for row in rows.values()
+        for expert in range(row["experts"] or 1)
+    }
     before, after = places(made.folder), places(out)
-    assert before == after
-    axes = {writer.name: writer.axis for writer in made.anatomy.writers}
+    assert edited <= set(before)
     for key, place in before.items():
-        old, new = read_tensor(made.folder, place), read_tensor(out, place)
-        if key in touched:
-            old = edited_weight(old, made.edits.edits[touched[key]], axes[touched[key]])
-        assert torch.equal(old, new), key
-    old_files, new_files = contents(made.folder), contents(out)
-    shards = {before[key].file for key in touched}
-    for name, data in old_files.items():
-        if name in shards:
+        assert after[key] == dataclasses.replace(place, file=renamed.get(place.file, place.file))
+        old, new = read_tensor(made.folder, place), read_tensor(out, after[key])
+        assert torch.equal(old, new) == (key not in edited), key
+    again = reload(out).model
+    for edit in made.edits:  # through transformers' own way from disk to memory
+        weight = made.chat.model.get_parameter(edit.writer).to(dtype)
+        wanted = edited_weight(weight, edit, made.anatomy.named()[edit.writer])
+        assert torch.equal(again.get_parameter(edit.writer).to(dtype), wanted), edit.writer
+    _check_files(contents(made.folder), contents(out), renamed, {before[key].file for key in edited})
+
+
+def _check_files(
+    old: dict[str, bytes], new: dict[str, bytes], renamed: dict[str, str], shards: set[str]
+) -> None:
+    for name, data in old.items():
+        kept = new[renamed.get(name, name)]
+        if name in shards:  # the header is as it was
             length = 8 + int.from_bytes(data[:8], "little")
-            assert new_files[name][:length] == data[:length]
+            assert kept[:length] == data[:length]
         else:
-            assert new_files["README.base.md" if name == "README.md" else name] == data
-    assert set(new_files) - set(old_files) == {"README.base.md", RECORD, TENSORS, UNDO}
-    assert new_files["README.md"] == b"# Edited\n"
+            assert kept == data
+    added = set(new) - set(old) - set(renamed.values())
+    index = {INDEX} if SINGLE in renamed else set()
+    untied = {"model-unembedding.safetensors", *index} if "config.json" in renamed else set()
+    assert added == {RECORD, TENSORS, UNDO} | untied
+    assert new["README.md"] == b"# Edited\n"
 
 
 @pytest.mark.parametrize(("family", "dtype"), CASES)
@@ -98,25 +113,74 @@ def test_undo_brings_the_base_back_bit_for_bit(
     assert leftovers(tmp_path) == ["base"]
 
 
+@pytest.mark.parametrize(
+    ("family", "embedder"),
+    [
+        ("gemma3_mm", "multi_modal_projector.mm_input_projection_weight"),
+        ("gemma4_mm", "model.embed_vision.embedding_projection.weight"),
+    ],
+)
+def test_towers_stay_and_embedders_of_images_are_edited(
+    family: str, embedder: str, base: Base_, checkpoint: Folder
+) -> None:
+    made, out = base(family), checkpoint(family)
+    before, after = (
+        {
+            key: sha256(read_tensor(folder, place).numpy().tobytes()).digest()
+            for key, place in places(folder).items()
+        }
+        for folder in (made.folder, out)
+    )
+    towers = [key for key in before if "vision_tower" in key]
+    assert len(towers) > 10
+    assert all(before[key] == after[key] for key in towers)
+    assert before[embedder] != after[embedder]
+
+
+@pytest.mark.parametrize("family", ["gpt_oss", "qwen3_moe"])
+def test_experts_that_are_not_edited_keep_their_bytes(family: str, base: Base_, tmp_path: Path) -> None:
+    made = base(family, BF16)
+    edits = edit_all(made.chat.model, made.anatomy, seed=4, experts=(1, 3))
+    report = export_checkpoint(made.folder, edits, made.anatomy, tmp_path / "out")
+    again, writers = reload(tmp_path / "out").model, made.anatomy.named()
+    fused = [edit for edit in edits if edit.experts is not None]
+    assert fused
+    for edit in fused:
+        old, new = (m.get_parameter(edit.writer) for m in (made.chat.model, again))
+        changed = [not torch.equal(old[expert], new[expert]) for expert in range(len(old))]
+        assert changed == [False, True, False, True]
+        wanted = edited_weight(old.to(BF16), edit, writers[edit.writer])
+        assert torch.equal(new.to(BF16), wanted)
+    rows = {row.writer: row for row in report.certificates}
+    for row in certify(made.chat.model, made.anatomy, edits):
+        if row.writer in {edit.writer for edit in fused}:
+            assert rows[row.writer].wanted_left == pytest.approx(row.wanted_left, abs=1e-4)
+    assert load_edit(tmp_path / "out")[0].edits[fused[0].writer].experts == (1, 3)
+    assert [check.ok for check in verify(tmp_path / "out", device="cpu").checks] == [True] * 4
+    undo(tmp_path / "out", tmp_path / "base")
+    assert contents(tmp_path / "base") == contents(made.folder)
+
+
 def test_small_chunks_give_the_same_bytes(
     base: Base_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = base("gemma4_moe", BF16)
     export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "whole")
-    monkeypatch.setattr(checkpoint_module, "CHUNK", 1000)
+    monkeypatch.setattr(checkpoint_module, "CHUNK", 3000)
     export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "chunks")
     undo(tmp_path / "chunks", tmp_path / "undone")
     whole, chunks = contents(tmp_path / "whole"), contents(tmp_path / "chunks")
     assert contents(tmp_path / "undone") == contents(made.folder)
-    assert whole["model.safetensors"] == chunks["model.safetensors"]
+    assert whole["model-body.safetensors"] == chunks["model-body.safetensors"]
 
 
 def test_certificates_are_measured_on_what_lies_on_disk(base: Base_, checkpoint: Folder) -> None:
-    made = base("gemma4_moe")
-    wanted = {row.writer: row for row in certify(made.chat.model, made.anatomy, made.edits)}
-    for row in json.loads((checkpoint("gemma4_moe") / RECORD).read_text())["certificates"]:
-        for name, value in dataclasses.asdict(wanted[row["writer"]]).items():
-            assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-5))
+    for family in ("gemma4_moe", "gpt_oss"):
+        made = base(family)
+        wanted = {row.writer: row for row in certify(made.chat.model, made.anatomy, made.edits)}
+        for row in json.loads((checkpoint(family) / RECORD).read_text())["certificates"]:
+            for name, value in dataclasses.asdict(wanted[row["writer"]]).items():
+                assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-4))
 
 
 def test_the_edit_inside_an_export_applies_to_the_base_again(
@@ -125,7 +189,7 @@ def test_the_edit_inside_an_export_applies_to_the_base_again(
     made, out = base("gemma4_mm"), checkpoint("gemma4_mm")
     loaded, record = load_edit(out)
     assert loaded.sha256 == made.edits.sha256
-    assert anatomy_of(made.folder) == made.anatomy
+    assert base_of(made.folder)[1] == made.anatomy
     seen: list[tuple[int, int]] = []
     report = apply_edit(
         out,
@@ -154,9 +218,9 @@ def test_an_edit_applied_twice_is_refused(base: Base_, checkpoint: Folder, tmp_p
 def test_another_base_or_architecture_is_refused(base: Base_, checkpoint: Folder, tmp_path: Path) -> None:
     made = base("llama")
     with pytest.raises(EditError, match="does not have"):
-        apply_edit(checkpoint("gemma4"), made.folder, tmp_path / "out")
+        apply_edit(checkpoint("gemma4_mm"), made.folder, tmp_path / "out")
     with pytest.raises(EditError, match="hash"):
-        apply_edit(checkpoint("gemma2"), base("gemma3").folder, tmp_path / "out")
+        apply_edit(checkpoint("llama_tied"), made.folder, tmp_path / "out")
     with pytest.raises(EditError, match="by SABER itself"):
         export_checkpoint(
             checkpoint("llama"), edit_all(made.chat.model, made.anatomy, 9), made.anatomy, tmp_path / "o"
@@ -187,92 +251,3 @@ def test_an_edit_made_in_bfloat16_fits_its_float32_checkpoint(base: Base_, tmp_p
     edits = edit_all(narrow, made.anatomy)
     report = export_checkpoint(made.folder, edits, made.anatomy, tmp_path / "out")
     assert max(row.component_left for row in report.certificates) < 0.42
-
-
-def test_a_folder_that_is_not_empty_is_refused(base: Base_, tmp_path: Path) -> None:
-    made = base("llama")
-    (tmp_path / "mine").write_text("mine")
-    with pytest.raises(ExportError, match="not empty"):
-        export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path)
-    with pytest.raises(ExportError, match="not empty"):
-        export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "mine")
-    (tmp_path / "empty").mkdir()
-    export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "empty")
-    assert leftovers(tmp_path) == ["empty", "mine"]
-
-
-def test_an_extra_file_never_replaces_a_file_of_the_base(base: Base_, tmp_path: Path) -> None:
-    made = base("llama")
-    with pytest.raises(ExportError, match=r"config\.json would replace"):
-        export_checkpoint(
-            made.folder, made.edits, made.anatomy, tmp_path / "out", extra_files={"config.json": "{}"}
-        )
-
-
-def test_weights_that_stay_unedited_are_named(base: Base_, tmp_path: Path) -> None:
-    made = base("llama", BF16)
-    folder = shutil.copytree(made.folder, tmp_path / "base")
-    shutil.copyfile(folder / "model.safetensors", folder / "consolidated.safetensors")
-    report = export_checkpoint(folder, made.edits, made.anatomy, tmp_path / "out")
-    assert report.unedited_weights == ("consolidated.safetensors",)
-
-
-def test_a_full_disk_is_seen_before_anything_is_written(
-    base: Base_, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = base("llama")
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ExportError, match="free"):
-        export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "out")
-    assert leftovers(tmp_path) == []
-
-
-def _stopping(stop: BaseException, after: int) -> Callable[..., Any]:
-    calls: Iterator[int] = iter(range(1000))
-
-    def copyfile(source: Path, target: Path) -> None:
-        if next(calls) >= after:
-            raise stop
-        Path(target).write_bytes(Path(source).read_bytes())
-
-    return copyfile
-
-
-@pytest.mark.parametrize(
-    ("stop", "seen"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), StoreError),
-        (KeyboardInterrupt(), KeyboardInterrupt),
-    ],
-)
-def test_whatever_stops_an_export_leaves_nothing_behind(
-    stop: BaseException,
-    seen: type[BaseException],
-    base: Base_,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made = base("llama")
-    monkeypatch.setattr(shutil, "copyfile", _stopping(stop, 3))
-    with pytest.raises(seen):
-        export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "out")
-    assert leftovers(tmp_path) == []
-    monkeypatch.undo()
-    monkeypatch.setattr(
-        checkpoint_module, "apply_patch", lambda *args, **options: (_ for _ in ()).throw(stop)
-    )
-    with pytest.raises(seen):
-        export_checkpoint(made.folder, made.edits, made.anatomy, tmp_path / "out")
-    assert leftovers(tmp_path) == []
-
-
-def test_an_edit_that_overflows_is_refused(base: Base_, tmp_path: Path) -> None:
-    made = base("llama")
-    huge = {
-        name: dataclasses.replace(edit, left=edit.left * 1e38, right=edit.right * 1e38)
-        for name, edit in made.edits.edits.items()
-    }
-    with pytest.raises(ExportError, match="do not fit"):
-        export_checkpoint(made.folder, EditSet(huge, made.edits.base_sha256), made.anatomy, tmp_path / "out")
-    assert leftovers(tmp_path) == []

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from saber.errors import ExportError
 from saber.export.checkpoint import export_checkpoint
@@ -101,19 +100,3 @@ def test_an_unknown_type(broken: tuple[Base, Path]) -> None:
 def test_a_type_that_does_not_fit_the_bytes(broken: tuple[Base, Path]) -> None:
     rewrite_header(shard_of(broken[1]), lambda header: header[WRITER].update(dtype="BF16"))
     refuse(broken, f"tensor {WRITER} is .* bytes long")
-
-
-def test_ambiguous_names_are_settled_by_content(base: Callable[..., Base], tmp_path: Path) -> None:
-    """Two tensors on disk end like the writer: only the one with the writer's values is it."""
-    from safetensors.torch import load_file, save_file
-
-    made = base("llama", torch.bfloat16)
-    folder = Path(shutil.copytree(made.folder, tmp_path / "base"))
-    tensors = load_file(folder / "model.safetensors")
-    moved = {f"text.{name}": value for name, value in tensors.items()}
-    decoys = {f"draft.{name}": value + 1 for name, value in tensors.items() if "layers." in name}
-    save_file(moved | decoys, folder / "model.safetensors")
-    with pytest.raises(ExportError, match="matches 2 tensors"):
-        export_checkpoint(folder, made.edits, made.anatomy, tmp_path / "out")
-    report = export_checkpoint(folder, made.edits, made.anatomy, tmp_path / "out", model=made.chat.model)
-    assert report.tensors == {name: f"text.{name}" for name in made.edits.edits}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from saber.model.anatomy import examine
+from saber.model.examine import examine
 from saber.model.generate import Batch, answer_logits, batches, first_logits, forward, generate
 from saber.model.load import ChatModel
 from saber.probe.capture import capture

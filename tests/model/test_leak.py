@@ -1,4 +1,4 @@
-"""The leak test: after one direction leaves every writer and the embedding, the stream holds none of it."""
+"""The leak test: after one direction leaves every writer, the real model's stream holds none of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from saber.ablation.apply import edited_weight
 from saber.ablation.operator import ablation_operator
 from saber.ablation.plan import compile_edit
-from saber.model.anatomy import effective_gain, examine
+from saber.model.anatomy import effective_gain
+from saber.model.examine import examine
 from saber.model.load import ChatModel
 
 
@@ -20,9 +21,7 @@ def leak(chat: ChatModel, direction: torch.Tensor, *, norm_aware: bool) -> float
         operator = ablation_operator(basis, torch.ones(1), gain, post_norm="ridge" if norm_aware else "naive")
         edit = compile_edit(chat.model, writer, operator, basis)
         parameter = chat.model.get_parameter(writer.name)
-        parameter.data.copy_(edited_weight(parameter.data, edit, writer.axis))
-    embedding = chat.model.get_input_embeddings().weight
-    embedding.data -= (embedding.data @ direction)[:, None] * direction
+        parameter.data.copy_(edited_weight(parameter.data, edit, writer))
     worst = []
 
     def read(module: object, args: object, output: object) -> None:

@@ -28,6 +28,7 @@ from saber.settings import resolve
 from saber.store import RunFolder, write_json
 from saber.watch import Silent
 from tests import pico, tiny
+from tests.zoo_folder import save, short_prompts
 
 SIZES = {"harmful": 40, "harmless": 40, "capability": 25, "borderline": 6, "preserve": 20}
 BASE = (
@@ -128,10 +129,11 @@ class Lab:
         return self.bench.compiler.compile(plan), plan
 
     def load(self, config: RunConfig) -> Any:
-        """Type and class of a loaded pico model, and the forward passes that six answers take; or the error."""
+        """What a loaded pico model is, how it is asked, and the passes that six answers take; or the error."""
         folder = {
             "model.allow_pickle": self.pickled,
             "model.trust_remote_code": self.remote,
+            "model.thinking": self.thoughtful,
         }.get(self._asked, self.plain)()
         try:
             chat = load(str(folder), config.model)
@@ -140,7 +142,23 @@ class Lab:
         with ForwardClock(chat.model) as clock:
             answers = generate(chat, QUESTIONS, max_new_tokens=3)
         self.answers = [answer.tokens for answer in answers]
-        return chat.dtype, type(chat.model).__name__, clock.passes, chat.device.type
+        shape = chat.dtype, type(chat.model).__name__, chat.device.type, chat.quantisation
+        return shape, chat.notes, chat.rendered, clock.passes
+
+    def shape(self, config: RunConfig) -> Any:
+        """Experts that an edit of a random mixture would change; a leaky architecture where `strict` is asked for."""
+        name = "longcat_flash" if self._asked == "model.strict" else "qwen3_moe"
+        folder = self.folder / name
+        short = short_prompts(self.folder / "short")
+        if not folder.exists():
+            save(name, folder, prompts=short)
+        sources = dict(entry.removeprefix("prompts.").split("=", 1) for entry in short)
+        asked = config.model_copy(update={"prompts": config.prompts.model_copy(update=sources)})
+        try:
+            with prepare(str(folder), asked, Memory(None, ""), Silent()) as bench:
+                return bench.compiler.routed
+        except SaberError as error:
+            return type(error).__name__
 
     _asked = ""
 
@@ -176,6 +194,18 @@ class Lab:
             shutil.copytree(self.plain(), folder)
             (folder / "model.safetensors").unlink()
             torch.save(pico.model("llama").state_dict(), folder / "pytorch_model.bin")
+        return folder
+
+    def thoughtful(self) -> Path:
+        """A template that opens a thought unless it is told not to."""
+        folder = self.folder / "thoughtful"
+        if not folder.exists():
+            shutil.copytree(self.plain(), folder)
+            file = folder / "chat_template.jinja"
+            opened = "{% if enable_thinking | default(true) %}<think>\n{% else %}<think>\n\n</think>\n\n{% endif %}"
+            file.write_text(
+                file.read_text().replace("model\\n' }}{% endif %}", f"model\\n' }}}}{opened}{{% endif %}}")
+            )
         return folder
 
     def remote(self) -> Path:

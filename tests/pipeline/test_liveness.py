@@ -69,6 +69,12 @@ CASES = {
     "model.batch_size": Case(2, "load"),
     "model.trust_remote_code": Case(True, "load"),
     "model.allow_pickle": Case(True, "load"),
+    "model.quantise": Case("4bit", "load"),
+    "model.offload": Case("disk", "load", ('model.max_memory=["cpu=100KB"]',)),
+    "model.max_memory": Case('["cpu=100KB"]', "load", ("model.offload=disk",)),
+    "model.tensor_parallel": Case(True, "load"),
+    "model.thinking": Case("on", "load"),
+    "model.strict": Case(True, "shape"),
     "probe.position": Case("template", "probe"),
     "probe.answer_tokens": Case(2, "probe", ("probe.position=answer",)),
     "probe.winsorise": Case(0.9, "probe"),
@@ -102,6 +108,8 @@ CASES = {
     "ablation.purity_scaling": Case(False, "edit"),
     "ablation.scope": Case("window", "edit", ("spectrum.global_top_k=1", "entanglement.threshold=1.0")),
     "ablation.writers": Case('["mlp"]', "edit"),
+    "ablation.experts": Case("routed", "shape"),
+    "ablation.expert_share": Case(0.2, "shape", ("ablation.experts=routed",)),
     "ablation.post_norm": Case("least_change", "edit"),
     "ablation.ridge": Case(0.5, "edit"),
     "refinement.max_iterations": Case(1, "refine", WEAK),
@@ -151,7 +159,7 @@ def test_key_is_live(
         value = tiny.write_rows(tmp_path / f"{role}.jsonl", tiny.rows(role)[-60:])
     before, after = lab.config(*case.given), lab.config(*case.given, f"{key}={_toml(value)}")
     assert before != after, "the test itself changes nothing"
-    checkpoint = key if case.stage == "load" else ""
+    checkpoint = key if case.stage in ("load", "shape") else ""
     known = (case.stage, checkpoint, before)
     if known not in heard:
         heard[known] = lab.say(case.stage, before, checkpoint)

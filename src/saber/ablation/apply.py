@@ -1,26 +1,26 @@
-"""The same edit three ways: hooks that touch no weight, in place with bit-exact undo, and as plain tensors."""
+"""The same edit three ways: on a running model, in place with bit-exact undo, and as a certificate of what it did."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saber.ablation.edit import Certificate, EditSet, LowRankEdit
+from saber.ablation.hooks import hook_all
 from saber.errors import EditError
-from saber.model.anatomy import Anatomy, Writer, residual_first
+from saber.model.anatomy import Anatomy, Writer, own_layout, residual_first
+from saber.model.weights import read_weight, require_plain, shape_of
 
 
-def edited_weight(weight: Tensor, edit: LowRankEdit, axis: int) -> Tensor:
+def edited_weight(weight: Tensor, edit: LowRankEdit, writer: Writer) -> Tensor:
     """`W + left @ right` in fp32, rounded once to the weight's own type and layout."""
     device = weight.device
-    exact = residual_first(weight, axis).float() + edit.left.to(device) @ edit.right.to(device)
-    rounded = exact.to(weight.dtype)
-    return rounded if axis == weight.ndim - 2 else rounded.transpose(-1, -2).contiguous()
+    exact = residual_first(weight, writer).float() + edit.left.to(device) @ edit.right.to(device)
+    return own_layout(exact.to(weight.dtype), writer)
 
 
 def digest(weight: Tensor) -> str:
@@ -39,90 +39,108 @@ def writers_hash(digests: Mapping[str, str]) -> str:
 
 def base_hash(model: nn.Module, writers: Iterable[Writer]) -> str:
     """Hash of the writers' current weights."""
-    return writers_hash({writer.name: digest(model.get_parameter(writer.name)) for writer in writers})
+    return writers_hash({writer.name: digest(read_weight(model, writer.name)) for writer in writers})
 
 
 @contextmanager
 def applied(model: nn.Module, anatomy: Anatomy, edits: EditSet | None) -> Iterator[None]:
-    """Hooks on the writers' raw outputs while the context is open; no weight is touched.
+    """The edited model while the context is open; the base again, bit for bit, after it.
 
-    A linear gets `y + left (right x)`; a fused expert block `y + left (read y)`, which is the same for every expert.
+    Hooks on the writers' raw outputs touch no weight. What hooks cannot express (some of a block's experts only,
+    lookup tables that are no module) is edited in place for the time, and only the slices concerned are copied.
     """
-    handles = []
-    writers = {writer.name: writer for writer in anatomy.writers}
+    writers = anatomy.named()
+    handles, rest = hook_all(model, writers, edits or ())
+    swapped = _Swapped(model, writers)
     try:
-        for edit in edits or ():
-            writer = writers[edit.writer]
-            module = model.get_submodule(writer.module)
-            device = model.get_parameter(writer.name).device
-            hook = _output_hook(edit, device) if writer.kind == "experts" else _input_hook(edit, device)
-            handles.append(module.register_forward_hook(hook))
+        for edit in rest:
+            swapped.put(edit)
         yield
     finally:
+        swapped.restore()
         for handle in handles:
             handle.remove()
 
 
-def _input_hook(edit: LowRankEdit, device: torch.device) -> Callable[..., Tensor]:
-    left, right = edit.left.to(device), edit.right.to(device)
+class _Swapped:
+    """Slices of weights that are edited for a while."""
 
-    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        added: Tensor = (args[0].float() @ right.T) @ left.T
-        return output + added.to(output.dtype)
+    def __init__(self, model: nn.Module, writers: Mapping[str, Writer]) -> None:
+        self._model, self._writers = model, writers
+        self._original: list[tuple[Tensor, Tensor]] = []
 
-    return hook
+    def put(self, edit: LowRankEdit) -> None:
+        """Edit the experts that the edit names, or the whole weight."""
+        writer = self._writers[edit.writer]
+        require_plain(self._model, edit.writer)
+        weight = self._model.get_parameter(edit.writer).data
+        slices = [weight[expert] for expert in edit.experts] if edit.experts is not None else [weight]
+        new = edited_weight(weight, edit, writer)
+        changed = [new[expert] for expert in edit.experts] if edit.experts is not None else [new]
+        for old, value in zip(slices, changed, strict=True):
+            self._original.append((old, old.clone()))
+            old.copy_(value)
 
-
-def _output_hook(edit: LowRankEdit, device: torch.device) -> Callable[..., Tensor]:
-    left, read = edit.left.to(device), edit.read.to(device)
-
-    def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output + ((output.float() @ read.T) @ left.T).to(output.dtype)
-
-    return hook
+    def restore(self) -> None:
+        """Put the original bits back."""
+        for place, value in reversed(self._original):
+            place.copy_(value)
+        self._original.clear()
 
 
 class InPlace:
     """Edited weights in the model itself; `undo()` puts the original bits back."""
 
     def __init__(self, model: nn.Module, anatomy: Anatomy, edits: EditSet) -> None:
-        """Apply the edits.
+        """Apply the edits; a tied embedding that is edited gets weights of its own.
 
         Raises:
-            EditError: The model's writers are not the ones the edit was made for.
+            EditError: The model's writers are not the ones the edit was made for, or they cannot be edited in place.
         """
-        writers = {writer.name: writer for writer in anatomy.writers}
+        writers = anatomy.named()
         check_base(model, anatomy, edits)
-        self._model = model
-        self._original: dict[str, Tensor] = {}
         for edit in edits:
+            require_plain(model, edit.writer)
+        self._model = model
+        self._original: dict[str, nn.Parameter] = {}
+        self._values: dict[str, Tensor] = {}
+        for edit in edits:
+            writer = writers[edit.writer]
             parameter = model.get_parameter(edit.writer)
-            self._original[edit.writer] = parameter.detach().clone()
-            parameter.data.copy_(edited_weight(parameter.data, edit, writers[edit.writer].axis))
+            changed = edited_weight(parameter.data, edit, writer)
+            if writer.name == anatomy.tied_embedding:
+                self._original[edit.writer] = parameter
+                own = nn.Parameter(changed, requires_grad=parameter.requires_grad)
+                setattr(model.get_submodule(writer.module), writer.name.rpartition(".")[2], own)
+            else:
+                self._values[edit.writer] = parameter.detach().clone()
+                parameter.data.copy_(changed)
 
     def undo(self) -> None:
-        """Restore the original weights, bit for bit."""
-        for name, value in self._original.items():
+        """Restore the original weights, bit for bit, and their ties."""
+        for name, value in self._values.items():
             self._model.get_parameter(name).data.copy_(value)
+        for name, parameter in self._original.items():
+            module, _, leaf = name.rpartition(".")
+            setattr(self._model.get_submodule(module), leaf, parameter)
+        self._values.clear()
         self._original.clear()
 
 
 def check_base(model: nn.Module, anatomy: Anatomy, edits: EditSet) -> None:
     """Refuse an edit that belongs to other weights, or that this model has had already."""
-    writers = {writer.name: writer for writer in anatomy.writers}
+    writers = anatomy.named()
+    own = "Apply an edit only to the base model that it was made from."
     missing = [name for name in edits.edits if name not in writers]
     if missing:
-        raise EditError(
-            f"the edit changes {missing[0]}, which this model does not have",
-            hint="Apply an edit only to the base model that it was made from.",
-        )
+        raise EditError(f"the edit changes {missing[0]}, which this model does not have", hint=own)
     for edit in edits:
-        shape = residual_first(model.get_parameter(edit.writer), writers[edit.writer].axis).shape
-        if (edit.left.shape[0], edit.right.shape[-1]) != (shape[-2], shape[-1]):
+        wanted = _view_shape(writers[edit.writer], shape_of(model, edit.writer))
+        if (edit.left.shape[0], edit.right.shape[-1]) != wanted[-2:]:
             raise EditError(
                 f"the edit of {edit.writer} is {edit.left.shape[0]} x {edit.right.shape[-1]}, "
-                f"the model's writer is {shape[-2]} x {shape[-1]}",
-                hint="Apply an edit only to the base model that it was made from.",
+                f"the model's writer is {wanted[-2]} x {wanted[-1]}",
+                hint=own,
             )
     found = base_hash(model, tuple(writers[name] for name in edits.edits))
     if found != edits.base_sha256:
@@ -132,26 +150,42 @@ def check_base(model: nn.Module, anatomy: Anatomy, edits: EditSet) -> None:
         )
 
 
+def _view_shape(writer: Writer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(residual_first(torch.empty(shape, device="meta"), writer).shape)
+
+
 def certify(model: nn.Module, anatomy: Anatomy, edits: EditSet) -> list[Certificate]:
     """Certificates of all edits, from the base's weights and the weights as they round."""
-    writers = {writer.name: writer for writer in anatomy.writers}
+    writers = anatomy.named()
     rows = []
     for edit in edits:
-        axis = writers[edit.writer].axis
-        weight = model.get_parameter(edit.writer).detach()
-        base = residual_first(weight, axis).float().cpu()
-        rounded = residual_first(edited_weight(weight, edit, axis), axis).float().cpu()
-        before = (edit.directions.T @ base).flatten(2 if base.ndim == 3 else 1)
-        norms = before.norm(dim=-1).clamp_min(1e-30)
-        left = (edit.directions.T @ rounded).flatten(2 if base.ndim == 3 else 1).norm(dim=-1)
-        wanted = (edit.directions.T @ (base + edit.delta())).flatten(2 if base.ndim == 3 else 1).norm(dim=-1)
-        rows.append(
-            Certificate(
-                edit.writer,
-                float((left / norms).max()),
-                float((wanted / norms).max()),
-                float((rounded - base).norm() / base.norm().clamp_min(1e-30)),
-                edit.left.shape[1],
-            )
-        )
+        weight = read_weight(model, edit.writer).detach()
+        rows.append(certificate(weight, edited_weight(weight, edit, writers[edit.writer]), edit, writers))
     return rows
+
+
+def certificate(
+    weight: Tensor, rounded: Tensor, edit: LowRankEdit, writers: Mapping[str, Writer]
+) -> Certificate:
+    """What an edit removed from one writer, measured on the edited experts only."""
+    writer = writers[edit.writer]
+    base = residual_first(weight, writer).float().cpu()
+    after = residual_first(rounded, writer).float().cpu()
+    wanted = base + edit.delta()
+    if edit.experts is not None:
+        chosen = list(edit.experts)
+        base, after, wanted = base[chosen], after[chosen], wanted[chosen]
+    norms = _left(edit, base).clamp_min(1e-30)
+    return Certificate(
+        edit.writer,
+        float((_left(edit, after) / norms).max()),
+        float((_left(edit, wanted) / norms).max()),
+        float((after - base).norm() / base.norm().clamp_min(1e-30)),
+        edit.left.shape[1],
+    )
+
+
+def _left(edit: LowRankEdit, weight: Tensor) -> Tensor:
+    """Norm of what a weight writes along each direction (and for each expert)."""
+    left: Tensor = (edit.directions.T @ weight).norm(dim=-1)
+    return left

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LowRankEdit:
-    """`W' = W + left @ right`, residual stream first whatever the parameter's layout.
+    """`W' = W + left @ right`, residual stream first whatever the parameter's layout; a bias is one column.
 
     Attributes:
         writer: Runtime parameter name.
@@ -21,6 +21,7 @@ class LowRankEdit:
         right: `read @ W` (r x d_in), with a leading expert axis for fused experts. fp32, computed from the base.
         read: The same edit on the raw output, `y' = y + left @ (read @ y)`: what a hook on an expert block needs.
         directions: The written directions `G d_j`, unit (d_model x r): the certificate measures what is left there.
+        experts: Experts of a fused block that are edited; None for all. `right` is 0 for the others.
     """
 
     writer: str
@@ -28,6 +29,7 @@ class LowRankEdit:
     right: Float[Tensor, "*experts r d_in"]
     read: Float[Tensor, "r d_model"]
     directions: Float[Tensor, "d_model r"]
+    experts: tuple[int, ...] | None = None
 
     def delta(self) -> Float[Tensor, "*experts d_model d_in"]:
         """`left @ right`, fp32."""

@@ -30,6 +30,7 @@ def ablation_operator(
     alpha: Float[Tensor, " r"],
     gain: Float[Tensor, " d_model"] | None = None,
     *,
+    centred: bool = False,
     post_norm: PostNorm = "ridge",
     ridge: float = 0.03,
 ) -> Operator:
@@ -41,37 +42,54 @@ def ablation_operator(
 
     - `least_change`: `A = Q`; the weights move least, the stream also changes along `G Q`.
     - `direction`: `A = G^-1 D R^T`; the stream changes by exactly `-D diag(alpha)` times the written components,
-      unbounded where a gain is near 0.
+      unbounded where a gain is near 0 (behind a centring norm: the nearest change that such a norm lets through).
     - `ridge`: `A = Hd (G D R^T + Q N)`, `Hd = diag(1 / (g^2 + tau))`, `tau = ridge * mean(g^2)`,
       `N = (Q^T Hd Q)^-1 (I - Q^T Hd G D R^T)`: the least `|G A - D R^T|^2 + tau |A|^2` under `Q^T A = I`.
     - `naive`: ignores the gain; leaks behind a post-norm, kept for comparison.
+
+    Behind a mean-subtracting LayerNorm, `C = I - 11^T / d_model`, the written directions are `C G D = Q R`; what
+    is subtracted stays orthogonal to 1 (the norm would drop that part), which is one more constraint of the same kind.
 
     Args:
         basis: Orthonormal directions `D`.
         alpha: Strengths, 0 (nothing) to 1 (removed).
         gain: Effective gain of the norms behind the writer; None where there is none.
+        centred: A mean-subtracting LayerNorm is among them.
         post_norm: Which solution.
         ridge: c in `tau`.
     """
     basis64, alpha64 = basis.double(), alpha.double()
-    if gain is None or post_norm == "naive":
+    if (gain is None and not centred) or post_norm == "naive":
         return Operator(basis64.float(), (alpha64[:, None] * basis64.T).float())
-    g = gain.double()
-    q, r = torch.linalg.qr(g[:, None] * basis64)
+    g = torch.ones(len(basis), dtype=torch.float64) if gain is None else gain.double()
+    q, r = torch.linalg.qr(written_directions(basis64, g, centred))
     mixing = torch.linalg.solve(r.T, alpha64[:, None] * r.T)
     read = mixing @ q.T
     if post_norm == "least_change":
         return Operator(q.float(), read.float())
     target = basis64 @ r.T
-    if post_norm == "direction":
+    if post_norm == "direction" and not centred:
         return Operator((target / g[:, None]).float(), read.float())
-    weight = 1.0 / (g.square() + ridge * g.square().mean())
+    # Constraints K^T A = k: Q^T A = I, and 1^T A = 0 behind a centring norm.
+    ones = torch.full((len(g), 1), len(g) ** -0.5, dtype=q.dtype)
+    constraints = torch.cat([q, ones], dim=1) if centred else q
+    wanted = torch.eye(constraints.shape[1], q.shape[1], dtype=q.dtype)
+    tau = 0.0 if post_norm == "direction" else ridge * g.square().mean()
+    weight = 1.0 / (g.square() + tau)
     free = (weight * g)[:, None] * target
     correction = torch.linalg.solve(
-        q.T @ (weight[:, None] * q), torch.eye(q.shape[1], dtype=q.dtype) - q.T @ free
+        constraints.T @ (weight[:, None] * constraints), wanted - constraints.T @ free
     )
-    write = free + (weight[:, None] * q) @ correction
+    write = free + (weight[:, None] * constraints) @ correction
     return Operator(write.float(), read.float())
+
+
+def written_directions(
+    basis: Float[Tensor, "d_model r"], gain: Float[Tensor, " d_model"] | None, centred: bool
+) -> Float[Tensor, "d_model r"]:
+    """`C G D`: the raw output's component along these columns is what reaches the stream along `D`."""
+    scaled = basis if gain is None else gain[:, None] * basis
+    return scaled - scaled.mean(dim=0) if centred else scaled
 
 
 def orthonormal_additions(

@@ -12,10 +12,17 @@ from torch import Tensor, nn
 
 from saber.ablation.apply import digest, writers_hash
 from saber.ablation.edit import EditSet, LowRankEdit
-from saber.ablation.operator import Operator, PostNorm, ablation_operator, orthonormal_additions
+from saber.ablation.operator import (
+    Operator,
+    PostNorm,
+    ablation_operator,
+    orthonormal_additions,
+    written_directions,
+)
 from saber.entanglement.purity import Entanglement, split_direction
 from saber.errors import EditError
 from saber.model.anatomy import Anatomy, Writer, effective_gain, residual_first
+from saber.model.weights import read_weight
 from saber.spectrum.direction import Direction
 
 Scope = Literal["layer", "window", "all"]
@@ -63,7 +70,8 @@ class EditPlan:
     Attributes:
         vectors: In the order in which they were planned.
         skipped: Directions that were ranked but not used.
-        scope: Writers that lose a vector: of its own layer, of the window, of all layers.
+        scope: Writers that lose a vector: of its own layer, of the window, of all layers (with the embeddings, where
+            their kind is edited).
         window: Layers of the depth window.
         n_layers: Number of blocks.
         kinds: Kinds of writers that are edited.
@@ -82,14 +90,14 @@ class EditPlan:
     ridge: float
     scale: float = 1.0
 
-    def at(self, layer: int) -> tuple[PlannedVector, ...]:
-        """Vectors that leave the writers of a layer."""
+    def at(self, layer: int | None) -> tuple[PlannedVector, ...]:
+        """Vectors that leave the writers of a layer (None: of the stream's first value)."""
         if self.scope == "layer":
             return tuple(v for v in self.vectors if v.direction.layer == layer)
         edited = self.scope == "all" or layer in self.window
         return self.vectors if edited else ()
 
-    def basis(self, layer: int) -> Float[Tensor, "d_model r"] | None:
+    def basis(self, layer: int | None) -> Float[Tensor, "d_model r"] | None:
         """Orthonormal columns already planned for a layer; None where there are none."""
         vectors = self.at(layer)
         return torch.stack([v.vector for v in vectors], dim=1) if vectors else None
@@ -180,18 +188,25 @@ def _skip(
 
 
 class Compiler:
-    """Compiles plans into edits of one base model; gains and weight hashes are computed once."""
+    """Compiles plans into edits of one base model; gains and weight hashes are computed once.
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+    Attributes:
+        routed: By module of fused experts, those that are edited; modules that are not named: all.
+    """
+
+    def __init__(
+        self, model: nn.Module, anatomy: Anatomy, routed: Mapping[str, tuple[int, ...]] | None = None
+    ) -> None:
         self._model = model
         self._anatomy = anatomy
+        self.routed = routed or {}
         self._gains: dict[str, Tensor | None] = {}
         self._digests: dict[str, str] = {}
 
     def compile(self, plan: EditPlan) -> EditSet:
         """Low-rank factors for every writer that the plan reaches, from the base's weights."""
         edits: dict[str, LowRankEdit] = {}
-        for layer in range(self._anatomy.n_layers):
+        for layer in (None, *range(self._anatomy.n_layers)):
             vectors = plan.at(layer)
             basis = plan.basis(layer)
             alpha = torch.tensor([v.alpha * plan.scale for v in vectors])
@@ -205,9 +220,11 @@ class Compiler:
         if writer.name not in self._gains:
             self._gains[writer.name] = effective_gain(self._model, writer)
         gain = self._gains[writer.name]
-        written = basis if gain is None else gain[:, None] * basis
+        written = written_directions(basis, gain, writer.centred)
         try:
-            operator = ablation_operator(basis, alpha, gain, post_norm=plan.post_norm, ridge=plan.ridge)
+            operator = ablation_operator(
+                basis, alpha, gain, centred=writer.centred, post_norm=plan.post_norm, ridge=plan.ridge
+            )
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise EditError(
                 f"the norm behind {writer.name} silences a planned direction: there is nothing to remove",
@@ -218,19 +235,31 @@ class Compiler:
                 f"the edit of {writer.name} is not finite: a gain of the norm behind it is 0",
                 hint="Use --set ablation.post_norm=ridge, which stays bounded.",
             )
-        return compile_edit(self._model, writer, operator, written / written.norm(dim=0))
+        experts = self.routed.get(writer.module) if writer.n_experts else None
+        return compile_edit(self._model, writer, operator, written / written.norm(dim=0), experts)
 
     def _digest(self, name: str) -> str:
         if name not in self._digests:
-            self._digests[name] = digest(self._model.get_parameter(name))
+            self._digests[name] = digest(read_weight(self._model, name))
         return self._digests[name]
 
 
 def compile_edit(
-    model: nn.Module, writer: Writer, operator: Operator, directions: Float[Tensor, "d_model r"]
+    model: nn.Module,
+    writer: Writer,
+    operator: Operator,
+    directions: Float[Tensor, "d_model r"],
+    experts: tuple[int, ...] | None = None,
 ) -> LowRankEdit:
-    """Turn an operator into low-rank factors: `left = -A`, `right = read @ W`."""
-    weight = residual_first(model.get_parameter(writer.name).detach(), writer.axis)
+    """Turn an operator into low-rank factors: `left = -A`, `right = read @ W`, which is 0 for experts left alone."""
+    weight = residual_first(read_weight(model, writer.name).detach(), writer)
     read = operator.read.to(weight.device)
     right = (read @ weight.float()).cpu()
-    return LowRankEdit(writer.name, -operator.write, right, operator.read, directions)
+    if experts is not None:
+        kept = torch.zeros(len(right), dtype=torch.bool)
+        kept[list(experts)] = True
+        right[~kept] = 0.0
+    left = -operator.write.contiguous()
+    return LowRankEdit(
+        writer.name, left, right.contiguous(), operator.read.contiguous(), directions.contiguous(), experts
+    )

@@ -45,7 +45,11 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, c
 Dtype = Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
 BatchSize = Annotated[str | None, typer.Option("--batch-size", help="auto or prompts per forward pass.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every generator.")]
-Export = Annotated[str | None, typer.Option("--export", help="none, checkpoint or adapter.")]
+Export = Annotated[str | None, typer.Option("--export", help="none, checkpoint, adapter or dequantised.")]
+Strict = Annotated[
+    bool | None,
+    typer.Option("--strict", help="Refuse architectures with paths that no weight edit removes."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
@@ -78,6 +82,7 @@ def run(
     batch_size: BatchSize = None,
     seed: Seed = None,
     export: Export = None,
+    strict: Strict = None,
     resume: Resume = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -99,6 +104,7 @@ def run(
         model__batch_size=batch_size,
         seed=seed,
         export__format=export,
+        model__strict=strict,
     )
     commands.run(model, settings, text, out=out, resume=resume, json=json, quiet=quiet)
 
@@ -139,11 +145,11 @@ def probe(
 
 
 @app.command()
-def coverage(model: Model, set_: Set = None, device: Device = None, json: Json = False) -> None:
+def coverage(model: Model, set_: Set = None, strict: Strict = None, json: Json = False) -> None:
     """Every residual writer of MODEL: edited, skipped or unknown, and why; exit 2 when something is unknown."""
     from saber.cli import commands
 
-    settings, _ = _settings(None, None, set_, model__device=device)
+    settings, _ = _settings(None, None, set_, model__strict=strict)
     commands.coverage(model, settings, json=json)
 
 
@@ -178,7 +184,9 @@ def undo(
 def export_(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     out: NeededOut,
-    format_: Annotated[str, typer.Option("--format", help="checkpoint or adapter.")] = "checkpoint",
+    format_: Annotated[
+        str, typer.Option("--format", help="checkpoint, adapter or dequantised.")
+    ] = "checkpoint",
     json: Json = False,
 ) -> None:
     """Write the edited model of a run as a checkpoint or a PEFT adapter."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from saber.cli.console import Screen, emit, stdout
 from saber.config import RunConfig, Section
 from saber.errors import ExportError, SaberError
+from saber.watch import Silent, Watch
 
 
 def run(
@@ -18,13 +22,32 @@ def run(
     from saber.cli.job import default_folder, run_job
     from saber.cli.summary import print_summary
 
-    screen = Screen(quiet=quiet)
-    folder = out or default_folder(model)
-    result = run_job(model, config, text, folder, resume=resume, watch=screen)
-    if not (quiet and json):
+    if config.model.tensor_parallel and resume:
+        raise SaberError(
+            "a run that is divided among processes cannot be resumed: only the first of them keeps what was measured",
+            hint="Start it again with another --out.",
+        )
+    with _own_place(config, out or default_folder(model), Screen(quiet=quiet)) as (folder, watch, speaks):
+        result = run_job(model, config, text, folder, resume=resume, watch=watch)
+    if speaks and not (quiet and json):
         print_summary(result)
-    if json:
+    if speaks and json:
         emit(result)
+
+
+@contextmanager
+def _own_place(config: RunConfig, folder: Path, screen: Screen) -> Iterator[tuple[Path, Watch, bool]]:
+    """Folder and screen of this process; of those that share a divided model, only the first speaks and writes."""
+    if not config.model.tensor_parallel:
+        yield folder, screen, True
+        return
+    from saber.model.placement import rank
+
+    if rank() == 0:
+        yield folder, screen, True
+        return
+    with TemporaryDirectory() as elsewhere:
+        yield Path(elsewhere) / "run", Silent(), False
 
 
 def probe(model: str, config: RunConfig, text: str, *, out: Path | None, json: bool, quiet: bool) -> None:
@@ -46,24 +69,30 @@ def coverage(model: str, config: RunConfig, *, json: bool) -> None:
 
     from saber.cli.summary import print_coverage
     from saber.model.anatomy import coverage as rows_of
-    from saber.model.anatomy import examine
+    from saber.model.anatomy import require_understood
+    from saber.model.examine import examine
     from saber.model.load import skeleton
     from saber.model.locate import locate
+    from saber.model.survey import leak_record
 
-    folder, _ = locate(model)
-    anatomy = examine(skeleton(folder, model, config.model), strict=False)
-    rows = [asdict(row) for row in rows_of(anatomy, config.ablation.writers)]
-    unknown = [row for row in rows if row["status"] == "unknown"]
-    record = {"family": anatomy.family, "layers": anatomy.n_layers, "d_model": anatomy.d_model, "rows": rows}
+    folder, _ = locate(model, weights=False)
+    bare = skeleton(folder, model, config.model)
+    anatomy = examine(bare)
+    record = {
+        "family": anatomy.family,
+        "class": type(bare).__name__,
+        "layers": anatomy.n_layers,
+        "blocks": anatomy.layers,
+        "d_model": anatomy.d_model,
+        "rows": [asdict(row) for row in rows_of(anatomy, config.ablation.writers)],
+        "leak": leak_record(anatomy.leak),
+        "intrinsic": anatomy.intrinsic,
+    }
     if json:
         emit(record)
     else:
         print_coverage(record)
-    if unknown:
-        raise SaberError(
-            f"{len(unknown)} parameters of {anatomy.family} blocks are not understood, first {unknown[0]['name']}",
-            hint="This checkpoint would not be edited: a writer may be missing.",
-        )
+    require_understood(anatomy, strict=config.model.strict)
 
 
 def apply(edit: Path, model: str, out: Path, *, json: bool) -> None:
@@ -101,10 +130,10 @@ def undo(folder: Path, out: Path, *, json: bool) -> None:
 
 def export(run_folder: Path, out: Path, format_: str, *, json: bool) -> None:
     """`saber export`."""
-    from saber.cli.job import export_job
+    from saber.cli.exporting import export_job
 
-    if format_ not in ("checkpoint", "adapter"):
-        raise ExportError(f"unknown format {format_!r}", hint="--format checkpoint or --format adapter")
+    if format_ not in ("checkpoint", "adapter", "dequantised"):
+        raise ExportError(f"unknown format {format_!r}", hint="--format checkpoint, adapter or dequantised")
     with Screen(quiet=json).stage(f"write the {format_}") as step:
         export_job(run_folder, out, format_, step)
     _say(json, {format_: str(out)}, f"{format_}: {out}")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from saber.errors import SaberError
@@ -51,7 +52,11 @@ class Screen:
     def note(self, text: str) -> None:
         """Print a finding, indented under its step."""
         if not self._quiet:
-            stderr.print(f"  [dim]{text}[/]", markup=True, soft_wrap=True)
+            stderr.print(f"  [dim]{escape(text)}[/]", markup=True, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning, also where progress is not wanted."""
+        stderr.print(f"[bold red]{escape(text)}[/]", soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from saber.cli.exporting import check_export, export_run, own_weights, save_edit_of
 from saber.config import RunConfig
-from saber.errors import ExportError, ModelError, SaberError, StoreError
+from saber.errors import SaberError, StoreError
 from saber.pipeline import Outcome, probe, run
 from saber.pipeline.bench import Bench
 from saber.provenance import commit, license_of, model_files, peak_memory, versions
 from saber.report.build import build_probe_plots, build_report, portable_card
 from saber.settings import to_toml
 from saber.store import RunFolder, read_json, write_json, write_text
-from saber.watch import Step, Watch
+from saber.watch import Watch
 
 
 def default_folder(model: str) -> Path:
@@ -45,19 +46,29 @@ def run_job(
         if not folder.evaluation.is_file():
             raise StoreError(f"{out} holds a probe, not a run", hint="Give another folder with --out.")
         return _result(folder, read_json(folder.manifest))
-    with _started(folder, config, text), run(model, config, folder, watch) as outcome:
-        _save_edit(folder, outcome, config)
-        manifest = _manifest(outcome.bench, config, outcome.timings)
-        _add_cost(manifest, outcome.bench, started)
-        with watch.stage("report"):
-            build_report(folder.path, manifest)
-        if config.export.format != "none":
-            with watch.stage(f"export the {config.export.format} and verify it") as step:
-                card = {"README.md": portable_card(folder.path, manifest)}
-                manifest["export"] = _export(folder, outcome, config.export.format, card, step)
-        _add_cost(manifest, outcome.bench, started)
-        write_json(folder.manifest, manifest)
+    with _started(folder, config, text):
+        check_export(model, config)
+        with run(model, config, folder, watch) as outcome:
+            manifest = _finish(folder, own_weights(outcome, config), config, started, watch)
     return _result(folder, manifest)
+
+
+def _finish(
+    folder: RunFolder, outcome: Outcome, config: RunConfig, started: float, watch: Watch
+) -> dict[str, Any]:
+    """Everything behind the evaluation: edit, report, export and, last, the manifest."""
+    save_edit_of(folder, outcome, config)
+    manifest = _manifest(outcome.bench, config, outcome.timings)
+    _add_cost(manifest, outcome.bench, started)
+    with watch.stage("report"):
+        build_report(folder.path, manifest)
+    if config.export.format != "none":
+        with watch.stage(f"export the {config.export.format} and verify it") as step:
+            card = {"README.md": portable_card(folder.path, manifest)}
+            manifest["export"] = export_run(folder, outcome, config, card, step)
+    _add_cost(manifest, outcome.bench, started)
+    write_json(folder.manifest, manifest)
+    return manifest
 
 
 def probe_job(model: str, config: RunConfig, text: str, out: Path, *, watch: Watch) -> dict[str, Any]:
@@ -78,38 +89,6 @@ def probe_job(model: str, config: RunConfig, text: str, out: Path, *, watch: Wat
         "spectrum": spectrum,
         "entanglement": entanglement,
     }
-
-
-def export_job(run_folder: Path, out: Path, format_: str, step: Step) -> None:
-    """`saber export`: the edit of a finished run, without loading the model."""
-    from saber.export.adapter import export_adapter
-    from saber.export.apply import anatomy_of, apply_edit
-    from saber.export.edit_file import certificates_of, load_edit
-    from saber.model.locate import locate
-
-    folder = RunFolder.open(run_folder)
-    if not folder.finished:
-        raise StoreError(
-            f"{run_folder} is not finished", hint="Finish it with saber run ... --out DIR --resume"
-        )
-    model = read_json(folder.manifest)["model"]
-    name = model["name"]
-    revision = model["revision"]
-    base, _ = locate(f"{name}@{revision}" if revision and "@" not in name else name)
-    card = {"README.md": portable_card(folder.path)}
-    if format_ == "checkpoint":
-        apply_edit(folder.path, base, out, extra_files=card, progress=step)
-        return
-    edits, record = load_edit(folder.path)
-    export_adapter(
-        edits,
-        anatomy_of(base),
-        out,
-        base_name=name,
-        revision=revision,
-        certificates=certificates_of(record),
-        extra_files=card,
-    )
 
 
 @contextmanager
@@ -155,69 +134,6 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _save_edit(folder: RunFolder, outcome: Outcome, config: RunConfig) -> None:
-    from saber.export.edit_file import save_edit
-
-    chat = outcome.bench.chat
-    meta = {"base_name": chat.name, "revision": chat.revision, "settings": config.model_dump(mode="json")}
-    save_edit(folder.edit_tensors, folder.edit_record, outcome.edits, outcome.certificates, meta)
-
-
-def _export(
-    folder: RunFolder, outcome: Outcome, format_: str, card: dict[str, str], step: Step
-) -> dict[str, Any]:
-    """Write the artefact and compare it, reloaded, with the edit in memory."""
-    from saber.export.adapter import export_adapter
-    from saber.export.checkpoint import export_checkpoint
-    from saber.export.compare import compare_with_memory
-
-    bench = outcome.bench
-    target = folder.checkpoint if format_ == "checkpoint" else folder.adapter
-    shutil.rmtree(target, ignore_errors=True)  # of an interrupted run; it was never announced
-    if format_ == "checkpoint":
-        export_checkpoint(
-            bench.chat.folder,
-            outcome.edits,
-            bench.anatomy,
-            target,
-            extra_files=card,
-            base_name=bench.chat.name,
-            revision=bench.chat.revision,
-            model=bench.chat.model,
-            progress=step,
-        )
-    else:
-        export_adapter(
-            outcome.edits,
-            bench.anatomy,
-            target,
-            base_name=bench.chat.name,
-            revision=bench.chat.revision,
-            certificates=outcome.certificates,
-            extra_files=card,
-        )
-    prompts = [prompt.text for prompt in bench.splits["capability"].select[:8]]
-    record: dict[str, Any] = {"format": format_, "folder": str(target), "prompts": len(prompts)}
-    try:
-        gap = compare_with_memory(bench.chat, bench.anatomy, outcome.edits, target, prompts)
-    except (
-        ModelError
-    ) as error:  # a second copy does not fit beside the base; the tensors' own hashes were checked
-        return {**record, "logits_vs_in_place": None, "not_compared": error.message}
-    if not gap.in_place <= max(1e-3, 0.05 * gap.scale):
-        raise ExportError(
-            f"{target}, reloaded, differs from the edit in memory: logits by {gap.in_place:.3g}, "
-            f"where the edit itself changes them by {gap.scale:.3g}",
-            hint="Do not use this export; run `saber verify` on it, and report this.",
-        )
-    return {
-        **record,
-        "logits_vs_in_place": gap.in_place,
-        "logits_vs_hooks": gap.hooks,
-        "logits_change_of_the_edit": gap.scale,
-    }
-
-
 def _manifest(bench: Bench, config: RunConfig, timings: dict[str, float]) -> dict[str, Any]:
     chat = bench.chat
     return {
@@ -232,12 +148,17 @@ def _manifest(bench: Bench, config: RunConfig, timings: dict[str, float]) -> dic
             "family": bench.anatomy.family,
             "layers": bench.anatomy.n_layers,
             "d_model": bench.anatomy.d_model,
+            "not_edited": [w.name for w in bench.anatomy.writers if w.kind not in config.ablation.writers],
+            "leak": bench.anatomy.leak.worst,
+            "intrinsic": bench.anatomy.intrinsic,
         },
         "prompts": {role: _prompts_row(bench, role) for role in bench.sets},
         "refusal_tokens": _tokens_row(bench),
         "seed": config.seed,
         "device": str(chat.device),
         "dtype": str(chat.dtype).removeprefix("torch."),
+        "quantisation": asdict(chat.quantisation),
+        "notes": list(chat.notes),
         "timings": timings,
         "command": " ".join(["saber", *sys.argv[1:]]),
     }

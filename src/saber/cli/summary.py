@@ -78,18 +78,20 @@ def print_directions(result: Mapping[str, Any]) -> None:
 
 
 def print_coverage(record: Mapping[str, Any]) -> None:
-    """Every residual writer, and what happens to it."""
-    stdout.print(f"{record['family']}: {record['layers']} layers, d_model {record['d_model']}")
-    marks = {"edited": "[green]edited[/]", "skipped": "[yellow]skipped[/]", "unknown": "[red]unknown[/]"}
-    for row in record["rows"]:
-        behind = f" <- {' x '.join(name.rpartition('.')[2] for name in row['norms'])}" if row["norms"] else ""
-        reason = f": {row['reason']}" if row["reason"] else ""
-        shape = "x".join(str(size) for size in row["shape"])
-        stdout.print(
-            f"{marks[row['status']]} {row['name']} ({row['kind']}, {shape}){behind}{reason}", soft_wrap=True
-        )
-    counts = {status: sum(row["status"] == status for row in record["rows"]) for status in marks}
-    stdout.print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    """Every residual writer by kind of layer, and what happens to it."""
+    from saber.report.coverage import layer_kinds, leak_line, line, totals
+
+    stdout.print(
+        f"{record['family']} ({record['class']}): {record['layers']} layers, d_model {record['d_model']}"
+    )
+    colours = {"edited": "green", "skipped": "yellow", "unknown": "red"}
+    for kind in layer_kinds(record["rows"], record["blocks"]):
+        stdout.print(f"[bold]{kind.title}[/]", soft_wrap=True)
+        for row in kind.rows:
+            stdout.print(f"  [{colours[row['status']]}]{row['status']:7}[/] ", end="")
+            stdout.print(line(row), markup=False, soft_wrap=True)
+    stdout.print(totals(record["rows"]))
+    stdout.print(leak_line(record["leak"], record["intrinsic"]), markup=False, soft_wrap=True)
 
 
 def rate(estimate: Mapping[str, Any], *, short: bool = False) -> str:

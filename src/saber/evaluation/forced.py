@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from saber.model.forward import call
 from saber.model.generate import Batch, answer_logits, batches
 from saber.model.load import ChatModel
 
@@ -44,13 +45,7 @@ def forced_logits(
 @torch.inference_mode()
 def _forward(chat: ChatModel, batch: Batch) -> tuple[Tensor, Tensor]:
     keep = int(batch.answer_mask.sum(-1).max()) + 1
-    out = chat.model(
-        input_ids=batch.ids,
-        attention_mask=batch.mask,
-        position_ids=batch.positions,
-        use_cache=False,
-        logits_to_keep=keep,
-    )
+    out = call(chat.model, batch.ids, batch.mask, keep=keep)
     # A model that is spread over devices puts out its logits on the last of them.
     ids, mask, answers = (
         t[:, -keep:].to(out.logits.device) for t in (batch.ids, batch.mask, batch.answer_mask)

@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-THINKING: tuple[tuple[str, str], ...] = (
-    ("<think>", "</think>"),
-    ("<|channel>thought", "<channel|>"),
-    ("<|channel|>analysis", "<|channel|>final<|message|>"),
-    ("[THINK]", "[/THINK]"),
-    ("<thought>", "</thought>"),
-    ("<thinking>", "</thinking>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<seed:think>", "</seed:think>"),
-)
-"""Opening and closing marks: Qwen and DeepSeek, Gemma 4, gpt-oss, Magistral, and others."""
+from saber.prompts.thought import THOUGHTS, opens_thought, thought_end
 
+__all__ = ["opens_thought", "visible_offset", "visible_start"]
 
-def opens_thought(rendered: str) -> bool:
-    """Whether a rendered prompt ends inside a thought that its template has opened."""
-    return any(rendered.rfind(opener) > rendered.rfind(closer) for opener, closer in THINKING)
+_WRAPPERS = re.compile(r"\s*(?:<\|START_RESPONSE\|>|<\|begin_of_solution\|>|<answer>|<response>)\s*")
+"""Marks that open an answer without being part of it (Cohere, Hunyuan and others)."""
 
 
 def visible_offset(text: str, *, opened: bool = False) -> int | None:
     """Place in the text where the visible answer starts; None while a thought is unclosed.
 
-    Whitespace is skipped. A closing mark without an opening one ends a thought that the chat template itself
-    has opened (`opened` says that it has, so that without a closing mark nothing is visible). Marks that
-    appear later in the answer (an explanation of the HTML-like tag, say) are left alone.
+    Whitespace and marks that only open the answer are skipped. A closing mark without an opening one ends a thought
+    that the chat template itself has opened (`opened` says that it has: without a closing mark nothing is visible
+    then, and the mark may be one that no other model has). Marks that appear later in the answer (an explanation of
+    the HTML-like tag, say) are left alone.
     """
-    if opened and not any(closer in text for _, closer in THINKING):
+    start = thought_end(text) if opened else 0
+    if start is None:
         return None
-    offset = _skip_space(text, 0)
+    offset = _skip(text, start)
     while True:
         after = _after_thought(text, offset)
         if after is None:
             return None
         if after == offset:
             return offset
-        offset = _skip_space(text, after)
+        offset = _skip(text, after)
 
 
-def _skip_space(text: str, offset: int) -> int:
-    return len(text) - len(text[offset:].lstrip())
+def _skip(text: str, offset: int) -> int:
+    wrapper = _WRAPPERS.match(text, offset)
+    start = wrapper.end() if wrapper else offset
+    return len(text) - len(text[start:].lstrip())
 
 
 def _after_thought(text: str, offset: int) -> int | None:
     """End of the thought that starts at `offset`; `offset` if there is none; None if it never ends."""
-    for opener, closer in THINKING:
+    for opener, closer in THOUGHTS:
         end = text.find(closer, offset)
         opens = text.startswith(opener, offset)
         if opens and end < 0:

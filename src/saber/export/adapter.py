@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from saber.ablation.edit import Certificate, EditSet, LowRankEdit
-from saber.errors import EditError, ExportError
+from saber.ablation.edit import Certificate, EditSet
+from saber.errors import EditError, ExportError, ModelError
+from saber.export.carriers import Carrier, carriers, factors
 from saber.export.checkpoint import require_new
 from saber.export.edit_file import RECORD, TENSORS, save_edit
+from saber.export.shards import read_header
 from saber.files import replacing_folder
 from saber.model.anatomy import Anatomy, Writer
+from saber.model.load import ChatModel
 from saber.provenance import sha256_file
 from saber.store import write_json, write_tensors, write_text
 
@@ -26,6 +29,7 @@ WEIGHTS = "adapter_model.safetensors"
 def export_adapter(
     edits: EditSet,
     anatomy: Anatomy,
+    model: Any,
     out: Path,
     *,
     base_name: str,
@@ -43,6 +47,7 @@ def export_adapter(
     Args:
         edits: The edit.
         anatomy: Anatomy of its base model.
+        model: The base model or its skeleton: the classes of its modules decide how PEFT wraps them.
         out: New or empty folder.
         base_name: Hub id or folder of the base model, where PEFT looks for it.
         revision: Its commit.
@@ -55,7 +60,7 @@ def export_adapter(
         The folder.
 
     Raises:
-        ExportError: `out` is not empty, the edit is empty, or a writer's layout cannot be a LoRA.
+        ExportError: `out` is not empty, the edit is empty, or a LoRA cannot carry one of the writers.
         EditError: The edit belongs to another architecture.
     """
     require_new(out)
@@ -63,9 +68,10 @@ def export_adapter(
         raise ExportError(
             "the edit changes nothing, so there is no adapter to write", hint="Edit something first."
         )
-    tensors = adapter_tensors(edits, anatomy, getattr(torch, dtype))
+    carried = carriers(edited_writers(edits, anatomy), model, anatomy)
+    tensors = adapter_tensors(edits, anatomy, model, getattr(torch, dtype))
     with replacing_folder(out) as partial:
-        write_json(partial / CONFIG, _config(edits, anatomy, base_name, revision))
+        write_json(partial / CONFIG, _config(edits, anatomy, carried, base_name, revision))
         write_tensors(partial / WEIGHTS, tensors, {"format": "pt"})
         for name, text in (extra_files or {}).items():
             write_text(partial / name, text)
@@ -85,25 +91,20 @@ def export_adapter(
     return out
 
 
-def adapter_tensors(edits: EditSet, anatomy: Anatomy, dtype: torch.dtype) -> dict[str, Tensor]:
+def adapter_tensors(edits: EditSet, anatomy: Anatomy, model: Any, dtype: torch.dtype) -> dict[str, Tensor]:
     """LoRA factors by PEFT's names, all of the edit's largest rank.
 
     Raises:
         EditError: A writer that the anatomy lacks.
-        ExportError: A writer whose parameter is not (d_model, d_in) or (experts, d_model, d_in).
+        ExportError: A LoRA cannot carry one of the writers.
     """
+    writers = {writer.name: writer for writer in edited_writers(edits, anatomy)}
+    carried = carriers(writers.values(), model, anatomy)
     rank = common_rank(edits)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for edit in edits:
-        writer = _writer(edit, anatomy)
-        right = pad(edit.right, (0, 0, 0, rank - edit.right.shape[-2]))
-        left = pad(edit.left, (0, rank - edit.left.shape[1]))
-        if right.ndim == 3:  # PEFT: A is (experts * r, d_in), B (d_model, r * experts) with the expert last
-            left = left[:, :, None].expand(-1, -1, right.shape[0]).reshape(left.shape[0], -1)
-            right = right.reshape(-1, right.shape[-1])
-        tensors[f"base_model.model.{writer.module}.lora_A.weight"] = right.to(dtype)
-        tensors[f"base_model.model.{writer.module}.lora_B.weight"] = left.to(dtype)
-    return tensors
+        tensors |= factors(edit, writers[edit.writer], carried[edit.writer], rank)
+    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
 def common_rank(edits: EditSet) -> int:
@@ -111,24 +112,55 @@ def common_rank(edits: EditSet) -> int:
     return max(edit.left.shape[1] for edit in edits)
 
 
-def _writer(edit: LowRankEdit, anatomy: Anatomy) -> Writer:
-    writer = next((writer for writer in anatomy.writers if writer.name == edit.writer), None)
-    if writer is None:
+def edited_writers(edits: EditSet, anatomy: Anatomy) -> list[Writer]:
+    """Writers that an edit changes.
+
+    Raises:
+        EditError: A writer that the anatomy lacks.
+    """
+    writers = anatomy.named()
+    missing = [name for name in edits.edits if name not in writers]
+    if missing:
         raise EditError(
-            f"the edit changes {edit.writer}, which this model does not have",
+            f"the edit changes {missing[0]}, which this model does not have",
             hint="Apply an edit only to the base model that it was made from.",
         )
-    if writer.axis != len(writer.shape) - 2:
+    return [writers[name] for name in edits.edits]
+
+
+def with_adapter(chat: ChatModel, folder: Path) -> ChatModel:
+    """The chat model with a LoRA folder put on; its own weights are wrapped, not changed.
+
+    Raises:
+        ModelError: peft is not installed.
+        ExportError: PEFT left out a part of the adapter.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise ModelError(
+            "peft is not installed, so the adapter cannot be loaded", hint="pip install 'saber-llm[adapter]'"
+        ) from error
+    model = PeftModel.from_pretrained(chat.model, folder).eval()
+    wanted = sum(".lora_A" in name or ".lora_embedding_A" in name for name in read_header(folder / WEIGHTS))
+    found = sum(
+        "default" in getattr(module, factor, ())
+        for module in model.modules()
+        for factor in ("lora_A", "lora_embedding_A")
+    )
+    if found != wanted:  # PEFT itself only warns, or says nothing
         raise ExportError(
-            f"{writer.name} {list(writer.shape)} has d_model last, which this adapter format does not cover",
-            hint="Export a checkpoint instead (--format checkpoint).",
+            f"PEFT put on {found} of the {wanted} parts of {folder}, so the model would be another one",
+            hint="Use other versions of peft and transformers, or export a checkpoint (--export checkpoint).",
         )
-    return writer
+    return replace(chat, model=model)
 
 
-def _config(edits: EditSet, anatomy: Anatomy, base_name: str, revision: str | None) -> dict[str, Any]:
-    writers = [_writer(edit, anatomy) for edit in edits]
+def _config(
+    edits: EditSet, anatomy: Anatomy, carried: Mapping[str, Carrier], base_name: str, revision: str | None
+) -> dict[str, Any]:
     rank = common_rank(edits)
+    parameters = [name for name, carrier in carried.items() if carrier.target == "parameter"]
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -139,8 +171,8 @@ def _config(edits: EditSet, anatomy: Anatomy, base_name: str, revision: str | No
         "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": any(carrier.turned for carrier in carried.values()),
         "use_rslora": False,
-        "target_modules": [writer.module for writer in writers if len(writer.shape) == 2],
-        "target_parameters": [writer.name for writer in writers if len(writer.shape) == 3] or None,
+        "target_modules": [w.module for w in edited_writers(edits, anatomy) if w.name not in parameters],
+        "target_parameters": parameters or None,
     }

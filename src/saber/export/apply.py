@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from saber.config import ModelConfig
 from saber.export.checkpoint import CheckpointReport, export_checkpoint, require_new
 from saber.export.edit_file import load_edit
-from saber.model.anatomy import Anatomy, examine
+from saber.model.anatomy import Anatomy
+from saber.model.examine import examine
 from saber.model.generate import Progress
 from saber.model.load import skeleton
 
@@ -36,12 +38,13 @@ def apply_edit(
     """
     require_new(out)
     edits, record = load_edit(edit)
+    _, anatomy = base_of(folder)
     meta = dict(record["meta"])
     name, revision = str(meta.pop("base_name", "")), meta.pop("revision", None)
     return export_checkpoint(
         folder,
         edits,
-        anatomy_of(folder),
+        anatomy,
         out,
         extra_files=extra_files,
         base_name=name,
@@ -51,11 +54,12 @@ def apply_edit(
     )
 
 
-def anatomy_of(folder: Path) -> Anatomy:
-    """Anatomy of a checkpoint from its config alone: the model is built without memory for weights.
+def base_of(folder: Path) -> tuple[Any, Anatomy]:
+    """Skeleton and anatomy of a checkpoint from its config alone: the model is built without memory for weights.
 
     Raises:
         ModelError: transformers cannot build the model.
         AnatomyError: The architecture is not understood.
     """
-    return examine(skeleton(folder, str(folder), ModelConfig()))
+    model = skeleton(folder, str(folder), ModelConfig())
+    return model, examine(model)

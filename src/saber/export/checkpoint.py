@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from saber.ablation.edit import Certificate, EditSet
 from saber.errors import ExportError
-from saber.export.disk_names import check_disk_base, writers_on_disk
-from saber.export.edit_file import RECORD, TENSORS, UNDO, save_edit
-from saber.export.patch import CHUNK, apply_patch
+from saber.export.disk_names import Held, check_disk_base, writers_on_disk
+from saber.export.edit_file import RECORD, TENSORS, UNDO, as_saved, save_edit
+from saber.export.patch import CHUNK, Tally, apply_patch
 from saber.export.shards import Place, files_of, patching, places
+from saber.export.untie import Untying, untying
 from saber.files import replacing_folder
 from saber.model.anatomy import Anatomy
 from saber.model.generate import Progress
@@ -36,7 +37,7 @@ class CheckpointReport:
         edit_sha256: Hash of the edit.
         certificates: Of every edited writer, measured on the values as they lie on disk.
         files: sha256 of every file but the record.
-        tensors: Name on disk of every edited writer.
+        tensors: Name on disk of every edited writer; `{expert}` stands for an index.
         unedited_weights: Weight files that transformers does not load: copied, but they still hold the base.
     """
 
@@ -65,7 +66,8 @@ def export_checkpoint(
 
     Works from the files on disk, never from the model in memory: every file is kept, with the same types,
     shards and headers; edited tensors are `round(fp32(W) + left @ right)`, all other bytes stay.
-    The folder appears whole or not at all.
+    An embedding that is the unembedding too is edited alone: the export holds both. The folder appears whole or not
+    at all.
 
     Args:
         chat_folder: Folder of the base model.
@@ -80,24 +82,23 @@ def export_checkpoint(
         progress: Called after each file and each tensor.
 
     Raises:
-        ExportError: `out` is not empty, too little space, or a base folder that is corrupt or not understood.
+        ExportError: `out` is not empty, too little space, a base folder that is corrupt or not understood, or a class
+            that cannot have an unembedding of its own.
         EditError: The edit belongs to another base, or has been applied already.
         StoreError: The disk ran full.
     """
-    extra = dict(extra_files or {})
+    extra, edits = dict(extra_files or {}), as_saved(edits)
     require_new(out)
     found = writers_on_disk(chat_folder, places(chat_folder), edits, anatomy, model=model)
     base_writers = check_disk_base(chat_folder, found, edits)
-    sources = files_of(chat_folder)
-    renamed = _renamed(sources, extra)
-    _check_space(sources, found, out)
-    plan = _Plan(sources, found, renamed, extra, anatomy)
+    plan = _plan(chat_folder, edits, found, untying(chat_folder, edits, anatomy, found), extra)
+    _check_space(plan, edits, out)
     with replacing_folder(out) as partial:
-        certificates, export = _write(partial, edits, plan, _Steps(len(sources) + len(found), progress))
+        certificates, export = _write(partial, edits, plan, _Steps(len(plan.sources) + len(found), progress))
         export["base_writers_sha256"] = base_writers
         about = {"base_name": base_name, "revision": revision, **(meta or {})}
         save_edit(partial / TENSORS, partial / RECORD, edits, certificates, about, export=export)
-    names = {writer: place.key for writer, place in found.items()}
+    names = {writer: held.key for writer, held in found.items()}
     unedited = tuple(export["unedited_weights"])
     return CheckpointReport(out, edits.sha256, tuple(certificates), export["files"], names, unedited)
 
@@ -107,10 +108,35 @@ class _Plan:
     """What goes where: files of the base, tensors to edit, files that move aside, files to add."""
 
     sources: dict[str, Path]
-    found: dict[str, Place]
+    found: dict[str, Held]
     renamed: dict[str, str]
     extra: dict[str, str]
-    anatomy: Anatomy
+    untying: Untying | None
+
+    @property
+    def added(self) -> list[str]:
+        """Files that the base does not have, or has under another name."""
+        return sorted({*self.extra, *(self.untying.added if self.untying else ())})
+
+    def copy_of(self, place: Place) -> Place:
+        """Where a tensor of the base lies in the export."""
+        return replace(place, file=self.renamed.get(place.file, place.file))
+
+
+def _plan(
+    folder: Path, edits: EditSet, found: dict[str, Held], untied: Untying | None, extra: dict[str, str]
+) -> _Plan:
+    sources = files_of(folder)
+    renamed = _renamed(sources, extra)
+    if untied:
+        renamed |= untied.renamed
+    for name, kept in renamed.items():
+        if kept in sources:
+            raise ExportError(
+                f"{name} of the base model cannot be kept as {kept}: that is there already",
+                hint="Undo earlier edits first (`saber undo`).",
+            )
+    return _Plan(sources, found, renamed, extra, untied)
 
 
 def _write(
@@ -119,25 +145,23 @@ def _write(
     """Copy, patch, add; returns the certificates and the record's section about this export."""
     base_files = copy_files(plan.sources, partial, plan.renamed, step)
     files = {plan.renamed.get(name, name): value for name, value in base_files.items()}
+    if plan.untying:
+        plan.untying.write(partial)
     certificates, undo = _patch_all(partial, plan, edits, step)
     for name, text in plan.extra.items():
         write_text(partial / name, text)
     write_tensors(partial / UNDO, undo, {"format": "pt", "edit_sha256": edits.sha256})
-    shards = {place.file for place in plan.found.values()}
-    files |= {name: sha256_file(partial / name) for name in (*sorted(shards), UNDO, *plan.extra)}
-    axes = _axes(plan.anatomy)
+    shards = {plan.copy_of(place).file for held in plan.found.values() for place in held.places}
+    files |= {name: sha256_file(partial / name) for name in (*sorted(shards), UNDO, *plan.added)}
     return certificates, {
         "kind": "checkpoint",
         "base_files": base_files,
         "files": files,
         "renamed": plan.renamed,
-        "added": sorted(plan.extra),
-        "tensors": {
-            name: {"key": place.key, "file": place.file, "dtype": place.code, "axis": axes[name]}
-            for name, place in plan.found.items()
-        },
+        "added": plan.added,
+        "tensors": {name: held.row() for name, held in plan.found.items()},
         "chunk": CHUNK,
-        "unedited_weights": _unedited(plan.sources, {place.file for place in places(partial).values()}),
+        "unedited_weights": _unedited(plan, {place.file for place in places(partial).values()}),
     }
 
 
@@ -184,19 +208,15 @@ def copy_files(
 def _patch_all(
     partial: Path, plan: _Plan, edits: EditSet, step: _Steps
 ) -> tuple[list[Certificate], dict[str, Tensor]]:
-    axes = _axes(plan.anatomy)
     certificates, undo = [], {}
     for edit in edits:
-        with patching(partial, plan.found[edit.writer]) as weight:
-            patch = apply_patch(weight, edit, axes[edit.writer], chunk=CHUNK)
-        certificates.append(patch.certificate)
-        undo[edit.writer] = patch.undo
+        tally = Tally(edit)
+        for place, piece in plan.found[edit.writer].pieces(edit):
+            with patching(partial, plan.copy_of(place)) as weight:
+                undo[piece.name] = apply_patch(weight, piece, tally, chunk=CHUNK)
+        certificates.append(tally.certificate())
         step()
     return certificates, undo
-
-
-def _axes(anatomy: Anatomy) -> dict[str, int]:
-    return {writer.name: writer.axis for writer in anatomy.writers}
 
 
 def _renamed(sources: Mapping[str, Path], extra: Mapping[str, str]) -> dict[str, str]:
@@ -206,24 +226,26 @@ def _renamed(sources: Mapping[str, Path], extra: Mapping[str, str]) -> dict[str,
         if name not in sources:
             continue
         stem, _, suffix = name.rpartition(".")
-        kept = f"{stem}.base.{suffix}"
-        if name not in (_CARD, *_OURS) or kept in sources:
+        renamed[name] = f"{stem}.base.{suffix}"
+        if name not in (_CARD, *_OURS):
             raise ExportError(
-                f"{name} would replace a file of the base model that cannot be kept as {kept}",
-                hint="Undo earlier edits first (`saber undo`), or give the extra file another name.",
+                f"{name} would replace a file of the base model", hint="Give the extra file another name."
             )
-        renamed[name] = kept
     return renamed
 
 
-def _unedited(sources: Mapping[str, Path], loaded: set[str]) -> list[str]:
-    return [name for name in sources if name.endswith(_WEIGHTS) and name not in loaded and name not in _OURS]
+def _unedited(plan: _Plan, loaded: set[str]) -> list[str]:
+    copies = {name: plan.renamed.get(name, name) for name in plan.sources if name not in _OURS}
+    return [name for name, copy in copies.items() if copy.endswith(_WEIGHTS) and copy not in loaded]
 
 
-def _check_space(sources: Mapping[str, Path], found: Mapping[str, Place], out: Path) -> None:
+def _check_space(plan: _Plan, edits: EditSet, out: Path) -> None:
     """The copy, plus the undo record: at most about a quarter of the edited tensors."""
-    touched = sum(place.stop - place.start for place in found.values())
-    needed = sum(path.stat().st_size for path in sources.values()) + touched // 4 + (1 << 20)
+    touched = sum(
+        place.stop - place.start for edit in edits for place, _ in plan.found[edit.writer].pieces(edit)
+    )
+    needed = sum(path.stat().st_size for path in plan.sources.values()) + touched // 4 + (1 << 20)
+    needed += plan.untying.size if plan.untying else 0
     parent = next(path for path in out.absolute().parents if path.is_dir())
     free = shutil.disk_usage(parent).free
     if free < needed:

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saber.ablation.apply import applied, edited_weight
 from saber.ablation.edit import EditSet
-from saber.export.adapter import CONFIG
+from saber.errors import ModelError
+from saber.export.adapter import CONFIG, with_adapter
+from saber.export.disk_names import held_by_record
 from saber.export.edit_file import RECORD, read_record
 from saber.export.shards import places
-from saber.export.verify import with_adapter
 from saber.model.anatomy import Anatomy
 from saber.model.generate import batches, first_logits
 from saber.model.load import ChatModel, load
+from saber.model.weights import held
 
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
@@ -54,7 +56,12 @@ def compare_with_memory(
         edits: The edit.
         folder: The exported folder.
         prompts: What is asked.
+
+    Raises:
+        ModelError: The base's weights are not plain tensors in memory, or a second model does not fit beside it.
+        ExportError: PEFT left out a part of an adapter.
     """
+    _check_plain(chat, edits)
     base = _logits(chat, prompts)
     with applied(chat.model, anatomy, edits):
         hooks = _logits(chat, prompts)
@@ -78,27 +85,42 @@ def _disk_types(folder: Path, edits: EditSet) -> dict[str, torch.dtype]:
     export = read_record(folder / RECORD)["export"]
     if export["kind"] == "adapter":
         return {}
-    found = places(folder)
-    return {edit.writer: found[export["tensors"][edit.writer]["key"]].dtype for edit in edits}
+    there = held_by_record(edits, export, places(folder))
+    return {name: writer.places[0].dtype for name, writer in there.items()}
 
 
 @contextmanager
 def _rounded_in_place(
     chat: ChatModel, anatomy: Anatomy, edits: EditSet, types: Mapping[str, torch.dtype]
 ) -> Iterator[None]:
-    """Edited weights in the model, rounded as on disk, while the context is open."""
-    axes = {writer.name: writer.axis for writer in anatomy.writers}
-    original: dict[str, Tensor] = {}
+    """Edited weights in the model, rounded as on disk, while the context is open; a tied unembedding stays."""
+    writers = anatomy.named()
+    original: dict[str, nn.Parameter] = {}
     try:
         for edit in edits:
             parameter = chat.model.get_parameter(edit.writer)
-            original[edit.writer] = parameter.detach().clone()
             weight = parameter.detach().to(types.get(edit.writer, parameter.dtype))
-            parameter.data.copy_(edited_weight(weight, edit, axes[edit.writer]))
+            value = edited_weight(weight, edit, writers[edit.writer]).to(parameter.dtype)
+            original[edit.writer] = parameter
+            _put(chat.model, edit.writer, nn.Parameter(value, requires_grad=False))
         yield
     finally:
-        for name, value in original.items():
-            chat.model.get_parameter(name).data.copy_(value)
+        for name, parameter in original.items():
+            _put(chat.model, name, parameter)
+
+
+def _put(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    module, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(module), leaf, parameter)
+
+
+def _check_plain(chat: ChatModel, edits: EditSet) -> None:
+    away = [edit.writer for edit in edits if held(chat.model, edit.writer) != "plain"]
+    if away:
+        raise ModelError(
+            f"{away[0]} is {held(chat.model, away[0])} in memory, so there is no edit in place to compare with",
+            hint="Compare where the model fits unquantised on one device.",
+        )
 
 
 def _logits(chat: ChatModel, prompts: Sequence[str]) -> Tensor:

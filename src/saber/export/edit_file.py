@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ TENSORS = "saber_edit.safetensors"
 """Factors of the edit inside an exported folder."""
 UNDO = "saber_undo.safetensors"
 """What brings the base back from an exported checkpoint."""
-FORMAT = 1
+FORMAT = 2
 _SEAL = "record_sha256"
 _PARTS = ("left", "right", "read", "directions")
 
@@ -54,7 +54,7 @@ def save_edit(
                 "edit_sha256": edits.sha256,
                 "base_sha256": edits.base_sha256,
                 "tensors_sha256": sha256_file(tensors),
-                "writers": {edit.writer: {"rank": edit.left.shape[1]} for edit in edits},
+                "writers": {edit.writer: _row(edit) for edit in edits},
                 "certificates": [asdict(certificate) for certificate in certificates],
                 "meta": dict(meta),
                 **sections,
@@ -91,8 +91,8 @@ def load_edit(path: Path) -> tuple[EditSet, dict[str, Any]]:
         raise EditError(f"{tensors_path} is not the file that {record_path.name} describes", hint=_AGAIN)
     try:
         tensors, _ = read_tensors(tensors_path)
-        edits = {name: _edit(name, tensors) for name in record["writers"]}
-    except (StoreError, KeyError) as error:
+        edits = {name: _edit(name, row, tensors) for name, row in record["writers"].items()}
+    except (StoreError, KeyError, TypeError) as error:
         raise EditError(f"{tensors_path} is corrupt ({error})", hint=_AGAIN) from error
     loaded = EditSet(edits, record["base_sha256"])
     if loaded.sha256 != record["edit_sha256"]:
@@ -123,24 +123,33 @@ def read_record(path: Path) -> dict[str, Any]:
     if record["format"] != FORMAT:
         raise EditError(
             f"{path} has format {record['format']}, this SABER reads {FORMAT}",
-            hint="Update SABER (saber-llm).",
+            hint="Use the release of SABER (saber-llm) that wrote it.",
         )
     if sealed(record) != record:
         raise EditError(f"{path} was changed after SABER wrote it", hint=_AGAIN)
     return dict(record)
 
 
-def load_undo(folder: Path, edits: EditSet) -> dict[str, Tensor]:
-    """Undo records of an exported checkpoint, by writer.
+def as_saved(edits: EditSet) -> EditSet:
+    """The edit with its factors in memory order, as they come from a file: products then have the same bits."""
+    plain = {
+        edit.writer: replace(edit, **{part: getattr(edit, part).contiguous() for part in _PARTS})
+        for edit in edits
+    }
+    return EditSet(plain, edits.base_sha256)
+
+
+def load_undo(folder: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Undo records of an exported checkpoint by name, one a tensor that was edited.
 
     Raises:
-        EditError: Missing, corrupt, or not of every writer.
+        EditError: Missing, corrupt, or not of every tensor.
     """
     try:
         tensors, _ = read_tensors(folder / UNDO)
     except StoreError as error:
         raise EditError(error.message, hint=_AGAIN) from error
-    missing = [name for name in edits.edits if name not in tensors]
+    missing = [name for name in names if name not in tensors]
     if missing:
         raise EditError(f"{folder / UNDO} has no record of {missing[0]}", hint=_AGAIN)
     return tensors
@@ -160,5 +169,13 @@ def _paths(path: Path) -> tuple[Path, Path]:
     return path.with_suffix(".json"), path.with_suffix(".safetensors")
 
 
-def _edit(name: str, tensors: Mapping[str, Tensor]) -> LowRankEdit:
-    return LowRankEdit(name, *(tensors[f"{name}.{part}"] for part in _PARTS))
+def _row(edit: LowRankEdit) -> dict[str, Any]:
+    row: dict[str, Any] = {"rank": edit.left.shape[1]}
+    return row if edit.experts is None else {**row, "experts": list(edit.experts)}
+
+
+def _edit(name: str, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LowRankEdit:
+    # Copies: what is mapped from a file is aligned otherwise, which can change the last bit of a product.
+    left, right, read, directions = (tensors[f"{name}.{part}"].clone() for part in _PARTS)
+    experts = tuple(row["experts"]) if "experts" in row else None
+    return LowRankEdit(name, left, right, read, directions, experts)

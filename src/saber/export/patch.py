@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saber.ablation.edit import Certificate, LowRankEdit
 from saber.errors import ExportError
-from saber.model.anatomy import residual_first
+from saber.model.anatomy import Writer, residual_first
 
 CHUNK = 1 << 24
 """Elements that are edited at once (64 MiB in float32)."""
@@ -20,36 +20,107 @@ _BITS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 @dataclass(frozen=True)
-class Patch:
-    """What patching one tensor did.
+class Piece:
+    """The part of an edit that concerns one tensor on disk.
 
     Attributes:
-        certificate: Measured on the values as they lie on disk.
-        undo: Compressed differences of bit patterns, base minus prediction, chunk by chunk.
+        edit: The whole edit of the writer.
+        stored: The writer as it lies in the tensor: its axis and shape are those of the tensor.
+        expert: Expert that the tensor holds; None if it holds the whole writer.
     """
 
-    certificate: Certificate
-    undo: Tensor
+    edit: LowRankEdit
+    stored: Writer
+    expert: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its undo record."""
+        return self.edit.writer if self.expert is None else f"{self.edit.writer}.{self.expert}"
+
+    def chunks(self, weight: Tensor, limit: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Views (experts, d_model, columns) of the tensor, each with its experts and its part of `right`.
+
+        Experts that the edit leaves alone do not come.
+        """
+        view, right = residual_first(weight, self.stored), self.edit.right
+        if self.expert is not None:
+            right = right[self.expert]
+        if view.ndim == 2:
+            view, right = view[None], right[None]
+        _, d_model, d_in = view.shape
+        columns = min(d_in, max(1, limit // d_model))
+        for first, stop in self._runs(len(view), max(1, limit // (d_model * d_in))):
+            number = slice(first, stop) if self.expert is None else slice(self.expert, self.expert + 1)
+            for column in range(0, d_in, columns):
+                span = slice(column, column + columns)
+                yield number, view[first:stop, :, span], right[first:stop, :, span]
+
+    def _runs(self, experts: int, limit: int) -> list[tuple[int, int]]:
+        """Edited experts of the tensor as ranges of neighbours, none longer than the limit."""
+        chosen = self.edit.experts if self.expert is None else None
+        runs: list[tuple[int, int]] = []
+        for number in range(experts) if chosen is None else sorted(chosen):
+            first, stop = runs[-1] if runs else (-1, -1)
+            if number == stop and stop - first < limit:
+                runs[-1] = (first, number + 1)
+            else:
+                runs.append((number, number + 1))
+        return runs
 
 
-def apply_patch(weight: Tensor, edit: LowRankEdit, axis: int, *, chunk: int = CHUNK) -> Patch:
+class Tally:
+    """Sums behind a certificate, over all tensors and chunks of a writer; one row an expert, one column a direction."""
+
+    def __init__(self, edit: LowRankEdit) -> None:
+        self._edit = edit
+        experts = len(edit.right) if edit.right.ndim == 3 else 1
+        empty = torch.zeros(experts, edit.directions.shape[1], dtype=torch.float64)
+        self._before, self._wanted, self._left = empty.clone(), empty.clone(), empty.clone()
+        self._base = self._change = 0.0
+
+    def add(self, experts: slice, base: Tensor, exact: Tensor, rounded: Tensor) -> None:
+        """Count a chunk: the base, the edit before and after rounding, all in float32."""
+        # A bias is a single column, whose component may be next to nothing: there every digit counts.
+        dtype = torch.float64 if base.shape[-1] == 1 else torch.float32
+        directions = self._edit.directions.T.to(dtype)
+        for total, weight in ((self._before, base), (self._wanted, exact), (self._left, rounded)):
+            total[experts] += (directions @ weight.to(dtype)).double().square().sum(-1)
+        self._base += float(base.square().sum(dtype=torch.float64))
+        self._change += float((rounded - base).square().sum(dtype=torch.float64))
+
+    def certificate(self) -> Certificate:
+        """What is left of each direction in the edited experts."""
+        before = self._before.sqrt().clamp_min(1e-30)
+        return Certificate(
+            self._edit.writer,
+            float((self._left.sqrt() / before).max()),
+            float((self._wanted.sqrt() / before).max()),
+            (self._change / max(self._base, 1e-60)) ** 0.5,
+            self._edit.left.shape[1],
+        )
+
+
+def apply_patch(weight: Tensor, piece: Piece, tally: Tally, *, chunk: int = CHUNK) -> Tensor:
     """Write `round(fp32(W) + left @ right)` over W, rounding once.
-
-    The undo record is small: `round(W' - left @ right)` is the base again, but for an occasional last bit.
 
     Args:
         weight: The tensor as it lies on disk; overwritten.
-        edit: Its edit.
-        axis: Axis of the tensor along d_model.
+        piece: What to add to it.
+        tally: Counts what was done, on the values as they lie on disk.
         chunk: Most elements at once.
+
+    Returns:
+        The undo record: compressed differences of bit patterns, base minus prediction, chunk by chunk. It is small:
+        `round(W' - left @ right)` is the base again, but for an occasional last bit.
 
     Raises:
         ExportError: An edited value is not finite in the tensor's type.
     """
-    tally = _Tally(edit, 1 if weight.ndim == 2 else weight.shape[0])
+    edit = piece.edit
     packer = zlib.compressobj(1)
     packed = []
-    for experts, part, right in _chunks(weight, edit, axis, chunk):
+    for experts, part, right in piece.chunks(weight, chunk):
         base = part.clone()
         exact = base.float() + edit.left @ right
         rounded = exact.to(weight.dtype)
@@ -62,84 +133,65 @@ def apply_patch(weight: Tensor, edit: LowRankEdit, axis: int, *, chunk: int = CH
         tally.add(experts, base.float(), exact, rounded.float())
         packed.append(packer.compress(_difference(base, _prediction(rounded, edit.left, right))))
     packed.append(packer.flush())
-    undo = torch.frombuffer(bytearray(b"".join(packed)), dtype=torch.uint8)
-    return Patch(tally.certificate(), undo)
+    return torch.frombuffer(bytearray(b"".join(packed)), dtype=torch.uint8)
 
 
-def revert_patch(weight: Tensor, edit: LowRankEdit, axis: int, undo: Tensor, *, chunk: int = CHUNK) -> None:
+def revert_patch(weight: Tensor, piece: Piece, undo: Tensor, *, chunk: int = CHUNK) -> None:
     """Put the base's bits back over an edited tensor.
 
     Raises:
         ExportError: The undo record does not fit the tensor.
     """
-    unpacker = zlib.decompressobj()
-    try:
-        differences = unpacker.decompress(undo.numpy().tobytes()) + unpacker.flush()
-    except zlib.error as error:
-        raise ExportError(f"{edit.writer}: the undo record is corrupt ({error})", hint=_AGAIN) from error
-    if len(differences) != weight.numel() * weight.dtype.itemsize:
-        raise ExportError(f"{edit.writer}: the undo record does not fit {list(weight.shape)}", hint=_AGAIN)
-    start = 0
-    for _, part, right in _chunks(weight, edit, axis, chunk):
-        stop = start + part.numel() * weight.dtype.itemsize
-        part.copy_(_restored(_prediction(part, edit.left, right), differences[start:stop]))
-        start = stop
+    differences = _Unpacked(undo, f"{piece.edit.writer}: the undo record")
+    for _, part, right in piece.chunks(weight, chunk):
+        difference = differences.take(part.numel() * weight.dtype.itemsize)
+        part.copy_(_restored(_prediction(part, piece.edit.left, right), difference))
+    differences.finish()
+
+
+def measure(base: Tensor, edited: Tensor, piece: Piece, tally: Tally, *, chunk: int = CHUNK) -> None:
+    """Count an edited tensor, given its base."""
+    parts = zip(piece.chunks(base, chunk), piece.chunks(edited, chunk), strict=True)
+    for (experts, before, right), (_, after, _) in parts:
+        tally.add(experts, before.float(), before.float() + piece.edit.left @ right, after.float())
+
+
+class _Unpacked:
+    """A compressed record, taken from the front: never more of it in memory than was asked for."""
+
+    def __init__(self, packed: Tensor, name: str) -> None:
+        self._name, self._rest = name, packed.numpy().tobytes()
+        self._unpacker = zlib.decompressobj()
+
+    def take(self, length: int) -> bytes:
+        """The next bytes."""
+        parts: list[bytes] = []
+        while length:
+            part = self._next(length)
+            if not part:
+                raise self._misfit()
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def finish(self) -> None:
+        """Nothing may be left over."""
+        if self._next(1) or not self._unpacker.eof:
+            raise self._misfit()
+
+    def _next(self, most: int) -> bytes:
+        try:
+            part = self._unpacker.decompress(self._rest, most)
+        except zlib.error as error:
+            raise ExportError(f"{self._name} is corrupt ({error})", hint=_AGAIN) from error
+        self._rest = self._unpacker.unconsumed_tail
+        return part
+
+    def _misfit(self) -> ExportError:
+        return ExportError(f"{self._name} does not fit the tensor", hint=_AGAIN)
 
 
 _AGAIN = "The exported folder was changed; download the base model again."
-
-
-def measure(base: Tensor, edited: Tensor, edit: LowRankEdit, axis: int, *, chunk: int = CHUNK) -> Certificate:
-    """Certificate of an edited tensor, given its base."""
-    tally = _Tally(edit, 1 if base.ndim == 2 else base.shape[0])
-    parts = zip(_chunks(base, edit, axis, chunk), _chunks(edited, edit, axis, chunk), strict=True)
-    for (experts, before, right), (_, after, _) in parts:
-        tally.add(experts, before.float(), before.float() + edit.left @ right, after.float())
-    return tally.certificate()
-
-
-class _Tally:
-    """Sums behind a certificate, over chunks; one row an expert, one column a direction."""
-
-    def __init__(self, edit: LowRankEdit, experts: int) -> None:
-        self._edit = edit
-        empty = torch.zeros(experts, edit.directions.shape[1], dtype=torch.float64)
-        self._before, self._wanted, self._left = empty.clone(), empty.clone(), empty.clone()
-        self._base = self._change = 0.0
-
-    def add(self, experts: slice, base: Tensor, exact: Tensor, rounded: Tensor) -> None:
-        for total, weight in ((self._before, base), (self._wanted, exact), (self._left, rounded)):
-            total[experts] += (self._edit.directions.T @ weight).double().square().sum(-1)
-        self._base += float(base.square().sum(dtype=torch.float64))
-        self._change += float((rounded - base).square().sum(dtype=torch.float64))
-
-    def certificate(self) -> Certificate:
-        before = self._before.sqrt().clamp_min(1e-30)
-        return Certificate(
-            self._edit.writer,
-            float((self._left.sqrt() / before).max()),
-            float((self._wanted.sqrt() / before).max()),
-            (self._change / max(self._base, 1e-60)) ** 0.5,
-            self._edit.left.shape[1],
-        )
-
-
-def _chunks(
-    weight: Tensor, edit: LowRankEdit, axis: int, limit: int
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Views (experts, d_model, columns) of a tensor, each with its experts and its part of `right`."""
-    view = residual_first(weight, axis)
-    right = edit.right
-    if view.ndim == 2:
-        view, right = view[None], right[None]
-    experts, d_model, d_in = view.shape
-    columns = min(d_in, max(1, limit // d_model))
-    group = max(1, limit // (d_model * d_in))
-    for first in range(0, experts, group):
-        chosen = slice(first, first + group)
-        for column in range(0, d_in, columns):
-            span = slice(column, column + columns)
-            yield chosen, view[chosen, :, span], right[chosen, :, span]
 
 
 def _prediction(rounded: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -44,13 +44,18 @@ class Place:
     stop: int
 
     @property
+    def editable(self) -> bool:
+        """Whether its values are plain floating-point numbers."""
+        return self.code in _DTYPES
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type of the values.
 
         Raises:
             ExportError: Not a plain floating-point type: quantised or unknown.
         """
-        if self.code not in _DTYPES:
+        if not self.editable:
             raise ExportError(
                 f"{self.file}: tensor {self.key} has type {self.code}; SABER edits {', '.join(_DTYPES)}",
                 hint="Use the unquantised (bf16) checkpoint.",
@@ -59,16 +64,16 @@ class Place:
 
 
 def places(folder: Path) -> dict[str, Place]:
-    """Every tensor of the checkpoint that transformers loads from a folder.
+    """Every tensor of the checkpoint that transformers loads from a folder: of one file, if there is a whole one.
 
     Raises:
         ExportError: No weights, a shard that is missing or corrupt, an index that names absent tensors.
     """
-    if not (folder / INDEX).is_file():
-        if not (folder / SINGLE).is_file():
-            found = ", ".join(sorted(path.name for path in folder.glob("*")))[:300] or "nothing"
-            raise ExportError(f"{folder} has neither {SINGLE} nor {INDEX}; it has {found}", hint=_DOWNLOAD)
+    if (folder / SINGLE).is_file():
         return read_header(folder / SINGLE)
+    if not (folder / INDEX).is_file():
+        found = ", ".join(sorted(path.name for path in folder.glob("*")))[:300] or "nothing"
+        raise ExportError(f"{folder} has neither {SINGLE} nor {INDEX}; it has {found}", hint=_DOWNLOAD)
     index = _weight_map(folder / INDEX)
     headers = {file: read_header(folder / file) for file in sorted(set(index.values()))}
     for key, file in index.items():

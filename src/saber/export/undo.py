@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saber.errors import ExportError
 from saber.export.checkpoint import copy_files, require_new
+from saber.export.disk_names import held_by_record
 from saber.export.edit_file import load_edit, load_undo
 from saber.export.patch import revert_patch
 from saber.export.shards import patching, places
@@ -33,14 +34,14 @@ def undo(folder: Path, out: Path) -> None:
     missing = [path.name for path in sources.values() if not path.is_file()]
     if missing:
         raise ExportError(f"{folder} lacks {', '.join(missing[:4])}", hint=_CHANGED)
-    differences = load_undo(folder, edits)
     with replacing_folder(out) as partial:
         copy_files(sources, partial, {})
-        found = places(partial)
-        for edit in edits:
-            row = export["tensors"][edit.writer]
-            with patching(partial, found[row["key"]]) as weight:
-                revert_patch(weight, edit, row["axis"], differences[edit.writer], chunk=export["chunk"])
+        held = held_by_record(edits, export, places(partial))
+        pieces = [pair for edit in edits for pair in held[edit.writer].pieces(edit)]
+        differences = load_undo(folder, (piece.name for _, piece in pieces))
+        for place, piece in pieces:
+            with patching(partial, place) as weight:
+                revert_patch(weight, piece, differences[piece.name], chunk=export["chunk"])
         wrong = [name for name, value in export["base_files"].items() if sha256_file(partial / name) != value]
         if wrong:
             raise ExportError(

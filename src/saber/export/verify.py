@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from saber.ablation.apply import digest, edited_weight, writers_hash
-from saber.ablation.edit import EditSet
+from saber.ablation.apply import certify, digest, writers_hash
+from saber.ablation.edit import EditSet, LowRankEdit
 from saber.config import ModelConfig
 from saber.errors import ExportError, ModelError, SaberError
-from saber.export.adapter import WEIGHTS, adapter_tensors
+from saber.export.adapter import WEIGHTS, adapter_tensors, edited_writers, with_adapter
+from saber.export.disk_names import Held, disk_digest, held_by_record
 from saber.export.edit_file import RECORD, TENSORS, certificates_of, load_edit, load_undo
-from saber.export.patch import CHUNK, measure, revert_patch
+from saber.export.patch import CHUNK, Tally, measure, revert_patch
 from saber.export.shards import Place, places, read_header, read_tensor
-from saber.model.anatomy import examine
+from saber.model.anatomy import Anatomy
+from saber.model.examine import examine
 from saber.model.generate import batches, first_logits
 from saber.model.load import ChatModel, load
+from saber.model.weights import read_weight
 from saber.provenance import sha256_file
 
 _PROMPT = "Name a colour."
@@ -105,10 +109,12 @@ def _hashes(folder: Path, record: Mapping[str, Any]) -> tuple[bool, str]:
 def _finite(folder: Path, found: Mapping[str, Place]) -> tuple[bool, str]:
     values = 0
     for place in found.values():
-        if not place.code.startswith(("F", "BF")):
+        if not place.editable:  # integers, or numbers of a quantised format
             continue
+        # A base may hold infinite bounds (Gemma 4's clipped linears do); no weight with several values may.
+        bound = len(place.shape) == 0
         for part in read_tensor(folder, place).flatten().split(CHUNK):
-            if not torch.isfinite(part).all():
+            if not (~part.isnan() if bound else part.isfinite()).all():
                 return False, f"{place.file}: {place.key} holds values that are not finite"
             values += part.numel()
     return True, f"{values} values in {len(found)} tensors are finite"
@@ -116,25 +122,40 @@ def _finite(folder: Path, found: Mapping[str, Place]) -> tuple[bool, str]:
 
 def _certificate(folder: Path, edits: EditSet, record: Mapping[str, Any]) -> tuple[bool, str]:
     """Measure again what is left of each direction, and that the undo record leads back to the base."""
-    found = places(folder)
-    export = record["export"]
-    differences = load_undo(folder, edits)
+    held = held_by_record(edits, record["export"], places(folder))
+    names = (piece.name for edit in edits for _, piece in held[edit.writer].pieces(edit))
+    differences = load_undo(folder, names)
     recorded = {row.writer: row.component_left for row in certificates_of(record)}
     worst = 0.0
     digests = {}
     for edit in edits:
-        row = export["tensors"][edit.writer]
-        edited, base = (read_tensor(folder, found[row["key"]]) for _ in range(2))
-        revert_patch(base, edit, row["axis"], differences[edit.writer], chunk=export["chunk"])
-        left = measure(base, edited, edit, row["axis"]).component_left
-        if not abs(left - recorded[edit.writer]) <= _TOLERANCE:
-            said = recorded[edit.writer]
+        tally = Tally(edit)
+        base = _reverting(folder, held[edit.writer], edit, differences, record["export"]["chunk"], tally)
+        digests[edit.writer] = disk_digest(held[edit.writer].values(base))
+        left, said = tally.certificate().component_left, recorded[edit.writer]
+        if not abs(left - said) <= _TOLERANCE:
             return False, f"{edit.writer}: {left:.4f} of a component is left, the certificate says {said:.4f}"
         worst = max(worst, left)
-        digests[edit.writer] = digest(base)
-    if writers_hash(digests) != export["base_writers_sha256"]:
+    if writers_hash(digests) != record["export"]["base_writers_sha256"]:
         return False, "the undo record does not lead back to the base"
     return True, f"{len(edits)} writers; most left of a component: {worst:.2e}; undo leads back to the base"
+
+
+def _reverting(
+    folder: Path, held: Held, edit: LowRankEdit, undo: Mapping[str, Tensor], chunk: int, tally: Tally
+) -> Callable[[Place], Tensor]:
+    """Reads tensors of a writer as they were before the edit, and counts what the edit did."""
+    pieces = dict(held.pieces(edit))
+
+    def read(place: Place) -> Tensor:
+        base = read_tensor(folder, place)
+        piece = pieces.get(place)
+        if piece is not None:
+            revert_patch(base, piece, undo[piece.name], chunk=chunk)
+            measure(base, read_tensor(folder, place), piece, tally, chunk=chunk)
+        return base
+
+    return read
 
 
 def _reload(name: str, device: str) -> tuple[bool, str]:
@@ -158,19 +179,19 @@ def _adapter_checks(folder: Path, edits: EditSet, record: Mapping[str, Any], dev
         chat = load(name, ModelConfig(device=device))
     except ModelError as error:
         return [Check("base", None, f"base model not available: {error.message}")]
+    anatomy = examine(chat.model)
     return [
-        _checked("base", lambda: _adapter_base(chat, edits)),
-        _checked("certificate", lambda: _adapter_certificate(folder, chat, edits, record)),
+        _checked("base", lambda: _adapter_base(chat, anatomy, edits)),
+        _checked("certificate", lambda: _adapter_certificate(folder, chat, anatomy, edits, record)),
         _checked("reload", lambda: _answers(with_adapter(chat, folder), "the base with its adapter")),
     ]
 
 
-def _adapter_base(chat: ChatModel, edits: EditSet) -> tuple[bool, str]:
-    anatomy = examine(chat.model)
-    weights = {w.name: chat.model.get_parameter(w.name) for w in anatomy.writers if w.name in edits.edits}
+def _adapter_base(chat: ChatModel, anatomy: Anatomy, edits: EditSet) -> tuple[bool, str]:
+    names = [writer.name for writer in edited_writers(edits, anatomy)]
     # The run may have loaded the base in another type than the one on disk.
     hashes = (
-        writers_hash({name: digest(weight.to(dtype)) for name, weight in weights.items()})
+        writers_hash({name: digest(read_weight(chat.model, name).to(dtype)) for name in names})
         for dtype in (torch.float32, torch.bfloat16, torch.float16)
     )
     same = edits.base_sha256 in hashes
@@ -178,36 +199,17 @@ def _adapter_base(chat: ChatModel, edits: EditSet) -> tuple[bool, str]:
 
 
 def _adapter_certificate(
-    folder: Path, chat: ChatModel, edits: EditSet, record: Mapping[str, Any]
+    folder: Path, chat: ChatModel, anatomy: Anatomy, edits: EditSet, record: Mapping[str, Any]
 ) -> tuple[bool, str]:
     """The factors on disk are the edit's, and merging them leaves what the edit wants to leave."""
-    anatomy = examine(chat.model)
     dtype: torch.dtype = getattr(torch, record["export"]["dtype"])
     found = read_header(folder / WEIGHTS)
-    for key, wanted in adapter_tensors(edits, anatomy, dtype).items():
-        if key not in found or not torch.equal(read_tensor(folder, found[key]), wanted):
+    wanted = adapter_tensors(edits, anatomy, chat.model, dtype)
+    for key, factor in wanted.items():
+        if key not in found or not torch.equal(read_tensor(folder, found[key]), factor):
             return False, f"{WEIGHTS}: {key} is not the edit's factor"
-    axes = {writer.name: writer.axis for writer in anatomy.writers}
-    shares = [_merged(chat, edit.writer, edits, axes[edit.writer]) for edit in edits]
-    return True, f"{len(edits)} writers; most left of a component after merging: {max(shares):.2e}"
-
-
-def _merged(chat: ChatModel, name: str, edits: EditSet, axis: int) -> float:
-    weight = chat.model.get_parameter(name).detach().cpu()
-    edit = edits.edits[name]
-    return measure(weight, edited_weight(weight, edit, axis), edit, axis).component_left
-
-
-def with_adapter(chat: ChatModel, folder: Path) -> ChatModel:
-    """The chat model with a LoRA folder put on; its own weights are wrapped, not changed.
-
-    Raises:
-        ModelError: peft is not installed.
-    """
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise ModelError(
-            "peft is not installed, so the adapter cannot be loaded", hint="pip install 'saber-llm[adapter]'"
-        ) from error
-    return replace(chat, model=PeftModel.from_pretrained(chat.model, folder).eval())
+    more = [key for key in found if key not in wanted]
+    if more:
+        return False, f"{WEIGHTS}: {more[0]} is not of the edit"
+    worst = max(row.component_left for row in certify(chat.model, anatomy, edits))
+    return True, f"{len(edits)} writers; most left of a component after merging: {worst:.2e}"

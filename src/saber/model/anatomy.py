@@ -1,53 +1,105 @@
-"""Blocks of a decoder, its residual writers, and the effective gains of the norms behind them."""
+"""Where a decoder's residual stream is written: its writers, the norms behind them, and what no edit reaches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from saber.config import WriterKind
 from saber.errors import AnatomyError
-from saber.model.families import FAMILIES, Family, WriterRule
+from saber.model.discovery import Gain, Leak
+from saber.model.weights import read_weight
+
+Form = Literal["matrix", "experts", "bias", "expert_bias", "embedding"]
+
+TIGHT = 1e-6
+"""Largest `|h d| / |h|` of a twin in float32 whose writers were all found: rounding of a few layers."""
+
+
+@dataclass(frozen=True)
+class DiskTensor:
+    """What holds a writer on disk.
+
+    Attributes:
+        key: Name of the tensor; `{expert}` stands for the index where each expert has a tensor of its own.
+        axis: Axis of that tensor along d_model.
+    """
+
+    key: str
+    axis: int
+
+    @property
+    def per_expert(self) -> bool:
+        """Whether each expert is a tensor of its own."""
+        return "{expert}" in self.key
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A matrix whose output is added to the residual stream.
+    """A parameter whose output is added to the residual stream.
 
     Attributes:
         name: Runtime parameter name.
-        module: Name of the module whose raw output, before any post-norm, is `W x`.
-        layer: 0-based block index.
-        kind: What the writer belongs to.
-        axis: Axis of the parameter along d_model (0 for a linear, 1 for (experts, d_model, d_in)).
+        module: Name of the module that owns it.
+        layer: 0-based block index; None for what writes the stream's first value (embeddings).
+        kind: What the writer belongs to: a label to choose by, read off its name.
+        form: How it writes: a matrix, fused experts (3-D), a bias, one bias for each expert, a lookup table.
+        axis: Axis of the parameter along d_model.
         shape: Shape of the parameter.
-        norms: Names of the post-norm modules behind the writer, in order.
-        gain_offset: A norm's effective gain is `gain_offset + weight`.
+        gains: Norms between the raw output and the residual add, in order.
+        centred: A mean-subtracting LayerNorm is among them.
+        disk: What holds it in a checkpoint; None where the twin could not tell.
     """
 
     name: str
     module: str
-    layer: int
+    layer: int | None
     kind: WriterKind
+    form: Form
     axis: int
     shape: tuple[int, ...]
-    norms: tuple[str, ...]
-    gain_offset: float
+    gains: tuple[Gain, ...] = ()
+    centred: bool = False
+    disk: DiskTensor | None = None
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Names of the norms behind the writer, in order."""
+        return tuple(gain.parameter.rpartition(".")[0] for gain in self.gains)
+
+    @property
+    def n_experts(self) -> int | None:
+        """Number of experts that the parameter holds; None if it is not fused."""
+        return self.shape[0] if self.form in ("experts", "expert_bias") else None
 
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """One line of the coverage table: a parameter that writes to the stream, and what happens to it."""
+    """One line of the coverage table: a parameter that writes to the stream, and what happens to it.
+
+    Attributes:
+        name: Runtime parameter name.
+        layer: Block, or None.
+        kind: Kind of writer, or `?`.
+        shape: Shape of the parameter.
+        axis: Axis along d_model; None where it is not known.
+        gain: Norms behind the writer with their convention, such as `1 + post_attention_layernorm`; empty if none.
+        disk: Name on disk; empty where it is not known.
+        status: What an edit does with it.
+        reason: Why it is not edited.
+    """
 
     name: str
     layer: int | None
     kind: str
     shape: tuple[int, ...]
-    norms: tuple[str, ...]
+    axis: int | None
+    gain: str
+    disk: str
     status: Literal["edited", "skipped", "unknown"]
     reason: str
 
@@ -57,65 +109,77 @@ class Anatomy:
     """Where a decoder's residual stream is written.
 
     Attributes:
-        family: Key in `FAMILIES`.
+        family: `model_type` of the text config.
         d_model: Width of the residual stream.
         n_layers: Number of blocks.
+        streams: Parallel residual streams: 1, or more where the architecture keeps several.
         layers: Name of the module list that holds the blocks.
-        writers: Every understood writer of the blocks.
-        other: Writers that no edit touches (embeddings, biases) and parameters that are not understood.
+        decoder: Name of the module that runs the blocks.
+        writers: Every writer: those of the stream's first value, then those of the blocks in order.
+        unknown: Parameters of the real model that discovery did not account for.
+        leak: What is left of a direction in the twin's stream after it left every writer.
+        intrinsic: Why this architecture leaks by design; empty if it does not.
+        tied_embedding: Name of the input embedding that is the unembedding too; empty where they are two.
+        others: Inputs to the stream that a text pass does not show, such as embedders of image tokens.
     """
 
     family: str
     d_model: int
     n_layers: int
+    streams: int
     layers: str
+    decoder: str
     writers: tuple[Writer, ...]
-    other: tuple[CoverageRow, ...]
+    unknown: tuple[CoverageRow, ...]
+    leak: Leak
+    intrinsic: str = ""
+    tied_embedding: str = ""
+    others: tuple[CoverageRow, ...] = field(default=())
 
-    def of(self, layer: int, kinds: tuple[str, ...] | None = None) -> tuple[Writer, ...]:
-        """Writers of one block, of the given kinds."""
+    @property
+    def tied(self) -> bool:
+        """Whether the input embedding is also the unembedding."""
+        return bool(self.tied_embedding)
+
+    def of(self, layer: int | None, kinds: Collection[str] | None = None) -> tuple[Writer, ...]:
+        """Writers of one block (None: of the stream's first value), of the given kinds."""
         return tuple(w for w in self.writers if w.layer == layer and (kinds is None or w.kind in kinds))
 
     def block(self, model: nn.Module, layer: int) -> nn.Module:
         """The module of one block."""
         return model.get_submodule(f"{self.layers}.{layer}")
 
+    def named(self) -> Mapping[str, Writer]:
+        """Writers by name."""
+        return {writer.name: writer for writer in self.writers}
 
-def examine(model: Any, *, strict: bool = True) -> Anatomy:
-    """Find every residual writer of a decoder.
 
-    Args:
-        model: A transformers causal or multimodal language model.
-        strict: Raise on the first thing that is not understood; otherwise list it as unknown.
+def require_understood(anatomy: Anatomy, *, strict: bool = False) -> None:
+    """Refuse a model that something unknown writes to; with `strict` also one that leaks by design.
 
     Raises:
-        AnatomyError: The family is not known, or a block holds a parameter that is neither a known writer nor a
-            known reader.
+        AnatomyError: See above, with the leak that was measured.
     """
-    config = model.config.get_text_config()
-    decoder = model.get_decoder()
-    blocks = getattr(decoder, "layers", None)
-    if not isinstance(blocks, nn.ModuleList) or not len(blocks):
+    hint = "Run `saber coverage MODEL` for the whole table; nothing is edited while a writer may be missing."
+    if anatomy.unknown:
+        listed = ", ".join(f"{row.name} {row.shape}" for row in anatomy.unknown[:4])
         raise AnatomyError(
-            f"no list of decoder blocks found in {type(model).__name__} (decoder {type(decoder).__name__})",
-            hint="SABER edits decoder-only chat models; see `saber coverage` for the families it knows.",
+            f"{len(anatomy.unknown)} parameters of {anatomy.family} are not understood: {listed}", hint=hint
         )
-    layers = next(name for name, module in model.named_modules() if module is blocks)
-    family_name, family = _family(config, blocks)
-    writers: list[Writer] = []
-    other = list(_stream_inputs(model, blocks))
-    for layer, block in enumerate(blocks):
-        found, unknown = _examine_block(block, f"{layers}.{layer}", layer, family)
-        writers += found
-        other += unknown
-    unknown_rows = [row for row in other if row.status == "unknown"]
-    if strict and unknown_rows:
-        listed = ", ".join(f"{row.name} {row.shape}" for row in unknown_rows[:4])
+    if anatomy.leak.worst <= TIGHT:
+        return
+    found = f"{anatomy.leak.worst:.1e} of the stream at the {anatomy.leak.where}"
+    if not anatomy.intrinsic:
         raise AnatomyError(
-            f"{len(unknown_rows)} parameters of {family_name} blocks are not understood: {listed}",
-            hint="Run `saber coverage MODEL` for the whole list; nothing is edited while a writer may be missing.",
+            f"something unknown writes to the residual stream of {anatomy.family}: after a direction left every "
+            f"writer that was found, {found} still lies along it",
+            hint=hint,
         )
-    return Anatomy(family_name, int(config.hidden_size), len(blocks), layers, tuple(writers), tuple(other))
+    if strict:
+        raise AnatomyError(
+            f"{anatomy.family} leaks by design: {anatomy.intrinsic} ({found})",
+            hint="Leave out --strict to edit it all the same; the report then states the leak.",
+        )
 
 
 def effective_gain(model: nn.Module, writer: Writer) -> Float[Tensor, " d_model"] | None:
@@ -123,21 +187,28 @@ def effective_gain(model: nn.Module, writer: Writer) -> Float[Tensor, " d_model"
 
     Two norms in series act as the product of their gains (METHOD section 0.2).
     """
-    if not writer.norms:
-        return None
     gain: Tensor | None = None
-    for name in writer.norms:
-        weight = writer.gain_offset + model.get_parameter(f"{name}.weight").detach().float().cpu()
+    for norm in writer.gains:
+        weight = norm.offset + read_weight(model, norm.parameter).detach().float().cpu()
         gain = weight if gain is None else gain * weight
     return gain
 
 
-def residual_first(weight: Tensor, axis: int) -> Float[Tensor, "*experts d_model d_in"]:
-    """View of a writer's parameter with d_model second to last."""
-    return weight if axis == weight.ndim - 2 else weight.transpose(-1, -2)
+def residual_first(weight: Tensor, writer: Writer) -> Float[Tensor, "*experts d_model d_in"]:
+    """View of a writer's parameter with d_model second to last; a bias has one column."""
+    if writer.form in ("bias", "expert_bias"):
+        return weight[..., None]
+    return weight if writer.axis == len(writer.shape) - 2 else weight.transpose(-1, -2)
 
 
-def coverage(anatomy: Anatomy, kinds: tuple[str, ...]) -> Iterator[CoverageRow]:
+def own_layout(view: Float[Tensor, "*experts d_model d_in"], writer: Writer) -> Tensor:
+    """Inverse of `residual_first`: the parameter as it lies in the model, contiguous."""
+    if writer.form in ("bias", "expert_bias"):
+        return view[..., 0].contiguous()
+    return view if writer.axis == len(writer.shape) - 2 else view.transpose(-1, -2).contiguous()
+
+
+def coverage(anatomy: Anatomy, kinds: Collection[str]) -> Iterator[CoverageRow]:
     """Every residual writer with its status under the given kinds, then the rest."""
     for writer in anatomy.writers:
         chosen = writer.kind in kinds
@@ -146,93 +217,31 @@ def coverage(anatomy: Anatomy, kinds: tuple[str, ...]) -> Iterator[CoverageRow]:
             writer.layer,
             writer.kind,
             writer.shape,
-            writer.norms,
+            writer.axis,
+            gain_text(writer),
+            writer.disk.key if writer.disk else "",
             "edited" if chosen else "skipped",
-            "" if chosen else f"ablation.writers leaves out {writer.kind!r}",
+            "" if chosen else _why_skipped(anatomy, writer),
         )
-    yield from anatomy.other
+    yield from anatomy.others
+    yield from anatomy.unknown
 
 
-def _family(config: Any, blocks: nn.ModuleList) -> tuple[str, Family]:
-    name = str(config.model_type)
-    if name == "gemma4_text" and any(hasattr(block, "experts") for block in blocks):
-        name += "+experts"
-    if name not in FAMILIES:
-        shown = sorted({n for n, _ in blocks[0].named_parameters()})
-        raise AnatomyError(
-            f"model family {name!r} ({type(blocks[0]).__name__}) is not understood; its blocks hold {', '.join(shown)}",
-            hint=f"Known families: {', '.join(sorted(FAMILIES))}.",
-        )
-    return name, FAMILIES[name]
+def gain_text(writer: Writer) -> str:
+    """Effective gain behind a writer in words, such as `1 + post_attention_layernorm`."""
+    prefix = f"{writer.module.rpartition('.')[0]}."
+    parts = []
+    for gain in writer.gains:
+        module = gain.parameter.rpartition(".")[0]
+        short = module.removeprefix(prefix).rpartition(".")[2] if writer.layer is not None else module
+        parts.append(f"(1 + {short})" if gain.offset else short)
+    text = " x ".join(parts)
+    return f"{text} (LayerNorm)" if writer.centred else text
 
 
-def _examine_block(
-    block: nn.Module, prefix: str, layer: int, family: Family
-) -> tuple[list[Writer], list[CoverageRow]]:
-    parameters: dict[str, Tensor] = {**dict(block.named_parameters()), **dict(block.named_buffers())}
-    writers, rows = [], []
-    claimed: set[str] = set()
-    for rule in family.writers:
-        name = f"{rule.module}.{rule.parameter}"
-        if name not in parameters:
-            continue
-        claimed.add(name)
-        writers.append(_writer(rule, parameters, prefix, layer, family))
-        bias = f"{rule.module}.bias"
-        if bias in parameters:
-            claimed.add(bias)
-            shape = tuple(parameters[bias].shape)
-            reason = "a bias is not low rank; what it writes stays"
-            rows.append(CoverageRow(f"{prefix}.{bias}", layer, "bias", shape, (), "skipped", reason))
-    for name, value in parameters.items():
-        if name in claimed or name in family.readers:
-            continue
-        reason = "neither a known writer nor a known reader of this family"
-        rows.append(CoverageRow(f"{prefix}.{name}", layer, "?", tuple(value.shape), (), "unknown", reason))
-    if not writers:
-        raise AnatomyError(
-            f"block {prefix} ({type(block).__name__}) has no known residual writer; it holds {', '.join(parameters)}",
-            hint="Run `saber coverage MODEL`; this architecture is not supported yet.",
-        )
-    return writers, rows
-
-
-def _writer(
-    rule: WriterRule, parameters: dict[str, Tensor], prefix: str, layer: int, family: Family
-) -> Writer:
-    missing = [norm for norm in rule.norms if f"{norm}.weight" not in parameters]
-    if missing:
-        raise AnatomyError(
-            f"{prefix}.{rule.module} should be followed by {', '.join(missing)}, which this block lacks",
-            hint="The checkpoint's code differs from the transformers release that SABER knows.",
-        )
-    return Writer(
-        name=f"{prefix}.{rule.module}.{rule.parameter}",
-        module=f"{prefix}.{rule.module}",
-        layer=layer,
-        kind=rule.kind,
-        axis=rule.axis,
-        shape=tuple(parameters[f"{rule.module}.{rule.parameter}"].shape),
-        norms=tuple(f"{prefix}.{norm}" for norm in rule.norms),
-        gain_offset=family.gain_offset,
-    )
-
-
-def _stream_inputs(model: Any, blocks: nn.ModuleList) -> Iterator[CoverageRow]:
-    """Embeddings and multimodal embedders: they write the stream's first value and are not edited by default."""
-    inside = {id(p) for p in blocks.parameters()}
-    embedding = model.get_input_embeddings().weight
-    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
-    for name, parameter in model.named_parameters():
-        if id(parameter) in inside:
-            continue
-        shape = tuple(parameter.shape)
-        if parameter is embedding:
-            reason = "embeddings are not edited" + (
-                " (tied: the unembedding would change too)" if tied else ""
-            )
-            yield CoverageRow(name, None, "embedding", shape, (), "skipped", reason)
-        elif name.endswith("embedding_projection.weight"):
-            yield CoverageRow(
-                name, None, "soft tokens", shape, (), "skipped", "multimodal towers stay byte-identical"
-            )
+def _why_skipped(anatomy: Anatomy, writer: Writer) -> str:
+    if writer.kind == "embedding":
+        tied = writer.name == anatomy.tied_embedding
+        also = "; it is the unembedding too, which would stay as it is" if tied else ""
+        return f"embeddings are edited on request only{also}"
+    return f"ablation.writers leaves out {writer.kind!r}"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from saber.model.forward import call, continue_greedily
 from saber.model.load import ChatModel
-from saber.prompts.render import encode
+from saber.model.padding import company
+from saber.prompts.render import encode, template_tail
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -47,52 +50,57 @@ class Batch:
     mask: Int[Tensor, "rows tokens"]
     answer_mask: Int[Tensor, "rows tokens"]
 
-    @property
-    def positions(self) -> Int[Tensor, "rows tokens"]:
-        """Position of each token, counted without the padding."""
-        return (self.mask.cumsum(-1) - 1).clamp(min=0)
-
 
 def batches(
     chat: ChatModel, prompts: Sequence[str], answers: Sequence[Sequence[int]] | None = None
 ) -> Iterator[Batch]:
-    """Sort by length and pad on the left; rows are tokenised chat prompts, followed by answers where given."""
-    encoded = encode(chat.tokenizer, list(prompts), chat.system)
+    """Sort by length and pad on the left; rows are tokenised chat prompts, followed by answers where given.
+
+    A model on which rows would change one another gets batches of one length each, or of one row: see `company`.
+    """
+    encoded = _encoded(chat, prompts)
     tails = [list(answer) for answer in answers] if answers is not None else [[] for _ in encoded]
-    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]) + len(tails[i]), encoded[i]))
-    for start in range(0, len(order), chat.batch_size):
-        index = order[start : start + chat.batch_size]
-        width = max(len(encoded[i]) + len(tails[i]) for i in index)
-        ids = torch.full((len(index), width), int(chat.tokenizer.pad_token_id), dtype=torch.long)
+    rows = [[*prompt, *tail] for prompt, tail in zip(encoded, tails, strict=True)]
+    for index in _groups(chat, rows, sorted(range(len(rows)), key=lambda i: (len(rows[i]), encoded[i]))):
+        width = max(len(rows[i]) for i in index)
+        ids = torch.full((len(index), width), pad_id(chat), dtype=torch.long)
         mask = torch.zeros_like(ids)
         answer_mask = torch.zeros_like(ids)
         for row, i in enumerate(index):
-            tokens = encoded[i] + tails[i]
-            ids[row, width - len(tokens) :] = torch.tensor(tokens)
-            mask[row, width - len(tokens) :] = 1
+            ids[row, width - len(rows[i]) :] = torch.tensor(rows[i])
+            mask[row, width - len(rows[i]) :] = 1
             if tails[i]:
                 answer_mask[row, width - len(tails[i]) :] = 1
         device = chat.device
         yield Batch(index, ids.to(device), mask.to(device), answer_mask.to(device))
 
 
-_GREEDY = {
-    "do_sample": False,
-    "num_beams": 1,
-    "temperature": None,
-    "top_p": None,
-    "top_k": None,
-    "repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "min_new_tokens": None,
-    "min_length": 0,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "bad_words_ids": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-}
-"""Plain argmax: a checkpoint's generation config (Qwen ships a repetition penalty) would change what is measured."""
+def _encoded(chat: ChatModel, prompts: Sequence[str]) -> list[list[int]]:
+    return encode(chat.tokenizer, list(prompts), chat.system, thinking=chat.config.thinking)
+
+
+def tail_length(chat: ChatModel) -> int:
+    """Number of the template's tokens behind the user message; see `template_tail`."""
+    return len(template_tail(chat.tokenizer, chat.system, thinking=chat.config.thinking))
+
+
+def _groups(chat: ChatModel, rows: Sequence[Sequence[int]], order: Sequence[int]) -> Iterator[list[int]]:
+    """Places of the rows of each batch, shortest rows first."""
+    lengths = [len(row) for row in rows]
+    size = chat.batch_size if len(rows) > 1 else 1
+    beside = company(chat.model) if size > 1 else "any"
+    size = 1 if beside == "none" else size
+    groups = [list(order)] if beside == "any" else [list(g) for _, g in groupby(order, lengths.__getitem__)]
+    for group in groups:
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def pad_id(chat: ChatModel) -> int:
+    """Id that padding is filled with; it is masked, so any id that the model has an embedding for does."""
+    known = int(chat.model.get_input_embeddings().weight.shape[0])
+    wanted = (chat.tokenizer.pad_token_id, getattr(chat.tokenizer, "eos_token_id", None), *chat.eos)
+    return next((int(token) for token in wanted if token is not None and token < known), 0)
 
 
 @torch.inference_mode()
@@ -103,13 +111,13 @@ def generate(
     answers: list[Answer | None] = [None] * len(prompts)
     done = 0
     for batch in batches(chat, prompts):
-        out = chat.model.generate(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
+        out = continue_greedily(
+            chat.model,
+            batch.ids,
+            batch.mask,
             max_new_tokens=max_new_tokens,
-            **_GREEDY,
-            pad_token_id=int(chat.tokenizer.pad_token_id),
-            eos_token_id=list(chat.eos) or None,
+            pad=pad_id(chat),
+            eos=chat.eos,
         )
         for row, i in enumerate(batch.index):
             answers[i] = _answer(chat, out[row, batch.ids.shape[1] :].tolist())
@@ -129,24 +137,14 @@ def _answer(chat: ChatModel, tokens: list[int]) -> Answer:
 @torch.inference_mode()
 def forward(chat: ChatModel, batch: Batch) -> Float[Tensor, "rows tokens vocab"]:
     """Logits of one batch (no cache)."""
-    out = chat.model(
-        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-    )
-    logits: Tensor = out.logits
+    logits: Tensor = call(chat.model, batch.ids, batch.mask).logits
     return logits
 
 
 @torch.inference_mode()
 def first_logits(chat: ChatModel, batch: Batch) -> Float[Tensor, "rows vocab"]:
-    """Logits of the first answer token: only the last position is unembedded."""
-    out = chat.model(
-        input_ids=batch.ids,
-        attention_mask=batch.mask,
-        position_ids=batch.positions,
-        use_cache=False,
-        logits_to_keep=1,
-    )
-    logits: Tensor = out.logits[:, -1]
+    """Logits of the first answer token: only the last position is unembedded where the class can do that."""
+    logits: Tensor = call(chat.model, batch.ids, batch.mask, keep=1).logits[:, -1]
     return logits
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +15,16 @@ import torch
 
 from saber.config import ModelConfig
 from saber.errors import ModelError
+from saber.model.complete import check_complete
+from saber.model.kind import auto_class, remote_code
 from saber.model.locate import check_folder, locate
+from saber.model.placement import execution_device, placement, settle_placement
+from saber.model.quantised import Quantisation, quantised_loading, settle
 from saber.prompts.render import render
 
 _SMALL = 1 << 30
 """Checkpoints below this many bytes are held in float32 on a CPU: faster there than bf16, and exact."""
+_WHICH = "SABER needs a decoder-only chat model of a transformers release that is installed."
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class ChatModel:
         system: System message, or None.
         config: How it was loaded.
         eos: Ids that end an answer.
+        quantisation: How its weights are held on disk and in memory.
+        notes: What a reader of the results must know of the way it was loaded, in sentences.
     """
 
     model: Any
@@ -48,66 +56,114 @@ class ChatModel:
     system: str | None = None
     eos: tuple[int, ...] = field(default=())
     config: ModelConfig = field(default_factory=ModelConfig)
+    quantisation: Quantisation = field(default_factory=Quantisation)
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def rendered(self) -> str:
         """A short prompt as the template renders it, up to where the answer starts."""
-        return render(self.tokenizer, ["Name a colour."], system=self.system)[0]
+        prompts = ["Name a colour."]
+        return render(self.tokenizer, prompts, system=self.system, thinking=self.config.thinking)[0]
 
     @property
     def device(self) -> torch.device:
         """Where inputs go: the device of the input embeddings."""
-        device: torch.device = self.model.get_input_embeddings().weight.device
-        return device
+        return execution_device(self.model)
 
 
-def load(name: str, config: ModelConfig, *, system: str | None = None) -> ChatModel:
+def load(
+    name: str,
+    config: ModelConfig,
+    *,
+    system: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> ChatModel:
     """Load a chat model.
 
+    Args:
+        name: A Hub id, a folder or `demo`.
+        config: How to load it.
+        system: System message put before every prompt.
+        say: Called with what the user must hear before anything runs: that code of the checkpoint's own will.
+
     Raises:
-        ModelError: Not found, no chat template, no safetensors, corrupt or incomplete weights, remote code needed.
+        ModelError: Not found, not a decoder that answers, no chat template, no safetensors, weights that are corrupt,
+            incomplete, more than the model has, or quantised in a way that SABER cannot read, remote code needed.
     """
     folder, revision = locate(name, pickles=config.allow_pickle)
-    check_folder(folder, name, config)
+    raw = check_folder(folder, name, config)
+    notes = list(_code_notes(raw, name, config))
+    for note in notes:
+        if say:
+            say(note)
+    loaded = _load_config(folder, name, config)
+    kind = auto_class(loaded, raw, name)
     tokenizer = _load_tokenizer(folder, name, config)
-    dtype = _dtype(folder, config)
-    model = _load_weights(folder, name, config, dtype)
+    dtype = _dtype(folder, config, loaded)
+    placed = placement(config, name)
+    quantise = quantised_loading(loaded, raw, config, dtype)
+    options = {**placed, **({"quantization_config": quantise} if quantise else {})}
+    model = _load_weights(kind, folder, name, config, {"config": loaded, "dtype": dtype, **options})
+    quantisation = settle(model, raw, config, dtype)
+    notes += [note for note in (quantisation.note, settle_placement(model, name, config, placed)) if note]
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    batch = 64 if config.batch_size == "auto" else config.batch_size
     return ChatModel(
-        model=model,
+        model=model.eval(),
         tokenizer=tokenizer,
         name=name,
         folder=folder,
         revision=revision,
         dtype=dtype,
-        batch_size=batch,
+        batch_size=64 if config.batch_size == "auto" else config.batch_size,
         system=system or None,
         eos=_end_ids(model, tokenizer),
         config=config,
+        quantisation=quantisation,
+        notes=tuple(notes),
     )
 
 
 def skeleton(folder: Path, name: str, config: ModelConfig) -> Any:
-    """The model of a checkpoint without memory for weights: enough for its anatomy.
+    """The model of a checkpoint without memory for weights: enough for its anatomy; never quantised.
 
     Raises:
-        ModelError: Not a checkpoint that transformers knows.
+        ModelError: Not a checkpoint of a decoder that transformers knows.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    check_folder(folder, name, config)
+    raw = check_folder(folder, name, config, weights=False)
+    loaded = _load_config(folder, name, config)
+    kind = auto_class(loaded, raw, name)
     try:
-        loaded = AutoConfig.from_pretrained(
-            folder, trust_remote_code=config.trust_remote_code, local_files_only=True
-        )
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(loaded, trust_remote_code=config.trust_remote_code)
+        with quiet(), torch.device("meta"):
+            return kind.from_config(loaded, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{name}: transformers cannot build the model ({_first_line(error)})",
-            hint="SABER needs a decoder-only chat model of a transformers release that is installed.",
+            f"{name}: transformers cannot build the model ({_first_line(error)})", hint=_WHICH
+        ) from error
+
+
+def _code_notes(raw: Mapping[str, Any], name: str, config: ModelConfig) -> Iterator[str]:
+    files = ", ".join(remote_code(raw))
+    if files and config.trust_remote_code:
+        yield (
+            f"RUNNING CODE THAT CAME WITH THE MODEL ({name}: {files}), because model.trust_remote_code is on: it can "
+            "do whatever you can do on this machine"
+        )
+    elif files:
+        yield f"{name} brings its own code ({files}); it does not run, transformers' own class is used"
+
+
+def _load_config(folder: Path, name: str, config: ModelConfig) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            folder, trust_remote_code=config.trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        raise ModelError(
+            f"{name}: transformers cannot read its config ({_first_line(error)})", hint=_WHICH
         ) from error
 
 
@@ -131,109 +187,76 @@ def _load_tokenizer(folder: Path, name: str, config: ModelConfig) -> Any:
     return tokenizer
 
 
-def _dtype(folder: Path, config: ModelConfig) -> torch.dtype:
+def _dtype(folder: Path, config: ModelConfig, loaded: Any) -> torch.dtype:
     if config.dtype != "auto":
         chosen: torch.dtype = getattr(torch, config.dtype)
         return chosen
-    from transformers import AutoConfig
-
     weights = [*folder.glob("*.safetensors"), *(folder.glob("*.bin") if config.allow_pickle else ())]
     size = sum(file.stat().st_size for file in weights)
     on_cpu = config.device == "cpu" or not torch.cuda.is_available()
     if on_cpu and size < _SMALL:
         return torch.float32
-    loaded = AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
     dtype = loaded.dtype or loaded.get_text_config().dtype or torch.float32
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
-def _load_weights(folder: Path, name: str, config: ModelConfig, dtype: torch.dtype) -> Any:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+def _load_weights(kind: Any, folder: Path, name: str, config: ModelConfig, options: Mapping[str, Any]) -> Any:
+    """The model with every tensor filled from disk; always by `dtype`, never by `.to(dtype)`.
 
-    device_map = "auto" if config.device == "auto" and torch.cuda.is_available() else config.device
-    placement = (
-        {} if device_map in ("auto", "cpu") and not torch.cuda.is_available() else {"device_map": device_map}
-    )
-    _check_device(config.device)
+    Casting a model afterwards would also round buffers that transformers keeps in float32, such as the frequencies of
+    rotary embeddings, and change its answers.
+    """
+    from safetensors import SafetensorError
+
     try:
-        with _quiet_transformers():
-            model, report = AutoModelForCausalLM.from_pretrained(
+        with quiet():
+            model, report = kind.from_pretrained(
                 folder,
-                dtype=dtype,
                 trust_remote_code=config.trust_remote_code,
                 use_safetensors=None if config.allow_pickle else True,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # reported and refused below, with names
                 local_files_only=True,
-                **placement,
+                **options,
             )
     except SafetensorError as error:
         raise ModelError(
             f"{name}: a safetensors shard is corrupt ({error})",
             hint="Download the checkpoint again, or compare its files' hashes with the original's.",
         ) from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{name}: transformers cannot load it ({_first_line(error)})",
-            hint="SABER needs a decoder-only chat model of a transformers release that is installed.",
+            f"{name} does not fit into memory ({_first_line(error)})",
+            hint="Use a smaller --dtype, --set model.quantise=4bit, or --set model.offload=cpu.",
         ) from error
-    _check_report(report, name)
-    _check_placed(model, name)
-    return model.eval()
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"{name}: transformers cannot load it ({_first_line(error)})", hint=_WHICH
+        ) from error
+    check_complete(report, name)
+    return model
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own bars and warnings: what matters of them is in the loading report."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    accelerate = logging.getLogger("accelerate")
+    before = accelerate.level
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    accelerate.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
+        accelerate.setLevel(before)
         if bars:
-            logging.enable_progress_bar()
-
-
-def _check_device(device: str) -> None:
-    if device in ("auto", "cpu"):
-        return
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"device {device!r} is not usable ({_first_line(error)})",
-            hint="Use --device auto or --device cpu.",
-        ) from error
-
-
-def _check_report(report: Any, name: str) -> None:
-    """Refuse a model that was only partly filled from disk: transformers itself merely warns."""
-    missing = sorted(report.get("missing_keys", ()))
-    mismatched = [str(item[0]) for item in report.get("mismatched_keys", ())]
-    if missing or mismatched:
-        listed = ", ".join((missing + mismatched)[:4])
-        raise ModelError(
-            f"{name}: {len(missing)} tensors are missing and {len(mismatched)} have other shapes than the config "
-            f"says ({listed}), so part of the model would be random",
-            hint="The checkpoint is incomplete or its config belongs to another model.",
-        )
-
-
-def _check_placed(model: Any, name: str) -> None:
-    """Refuse weights that accelerate keeps elsewhere: an edit of them would silently be lost."""
-    away = [key for key, parameter in model.named_parameters() if parameter.is_meta]
-    if away:
-        raise ModelError(
-            f"{name}: {len(away)} tensors do not fit on the device and were offloaded, first {away[0]}",
-            hint="Use more memory, a smaller --dtype, or --device cpu.",
-        )
+            transformers_logging.enable_progress_bar()
 
 
 def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:

@@ -12,10 +12,12 @@ from saber.config import PromptsConfig, RunConfig
 from saber.errors import ProbeError
 from saber.evaluation.replies import Reply, ask, read
 from saber.evaluation.tokens import RefusalTokens, refusal_tokens
-from saber.model.anatomy import Anatomy, examine
+from saber.model.anatomy import TIGHT, Anatomy, require_understood
+from saber.model.examine import examine
 from saber.model.generate import Answer, batches, first_logits
 from saber.model.load import ChatModel, load
 from saber.pipeline.clock import ForwardClock
+from saber.probe.routing import routed_experts
 from saber.prompts import ROLES, Prompt, PromptSet, Role, Split, check_disjoint, load_prompts, split_prompts
 from saber.provenance import settings_hash
 from saber.store import RunFolder
@@ -36,6 +38,7 @@ class Bench:
         splits: PROBE, SELECT and TEST of each role.
         probe: PROBE prompts by role that behave as their role says.
         probe_answers: The base's own answers to them.
+        probe_starts: Index of the first visible token of each answer; None where only a thought was read.
         dropped: PROBE prompts left out because the base behaves otherwise, by role.
         tokens: First tokens that tell refusals from answers.
         clock: Time spent inside the model.
@@ -48,6 +51,7 @@ class Bench:
     splits: Mapping[Role, Split]
     probe: Mapping[Role, tuple[Prompt, ...]]
     probe_answers: Mapping[Role, tuple[Answer, ...]]
+    probe_starts: Mapping[Role, tuple[int | None, ...]]
     dropped: Mapping[Role, int]
     tokens: RefusalTokens
     clock: ForwardClock
@@ -119,18 +123,28 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
     sets, splits = split_all(config.prompts, config.seed, demo=name == "demo")
     memory.bind({role: found.sha256 for role, found in sets.items()})
     with watch.stage("load the model"):
-        chat = load(name, config.model, system=config.prompts.system)
+        said: list[str] = []
+
+        def loudly(text: str) -> None:
+            said.append(text)
+            watch.warn(text)
+
+        chat = load(name, config.model, system=config.prompts.system, say=loudly)
+        for note in chat.notes:
+            if note not in said:
+                watch.note(note)
         memory.bind(_identity(chat))
         anatomy = examine(chat.model)
+        require_understood(anatomy, strict=config.model.strict)
         _check_finite(chat, [prompt.text for prompt in splits["harmful"].probe[:4]])
-    edited = [writer for writer in anatomy.writers if writer.kind in config.ablation.writers]
-    watch.note(
-        f"{anatomy.family}: {anatomy.n_layers} layers, {len(edited)} of {len(anatomy.writers)} writers edited"
-    )
+    _say_anatomy(anatomy, config, watch)
     with ForwardClock(chat.model) as clock:
         with watch.stage("base answers on PROBE") as step:
             replies = _probe_replies(chat, splits, config, memory, step)
-        probe, answers, dropped = _label(replies, keep_all=not config.prompts.behaviour_filter)
+        kept, dropped = _label(replies, keep_all=not config.prompts.behaviour_filter)
+        probe = {role: tuple(reply.prompt for reply in found) for role, found in kept.items()}
+        answers = {role: tuple(reply.answer for reply in found) for role, found in kept.items()}
+        starts = {role: tuple(reply.start for reply in found) for role, found in kept.items()}
         for role in ("harmful", "harmless"):
             watch.note(f"{role}: {len(probe[role])} prompts behave as labelled, {dropped[role]} left out")
         both = [*replies["harmful"], *replies["harmless"]]
@@ -140,8 +154,24 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
             most=config.evaluation.n_refusal_tokens,
             starts=[reply.start for reply in both],
         )
-        compiler = Compiler(chat.model, anatomy)
-        yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, dropped, tokens, clock)
+        routed: dict[str, tuple[int, ...]] = {}
+        if config.ablation.experts == "routed":
+            share = config.ablation.expert_share
+            routed = routed_experts(chat, anatomy, probe["harmful"], answers["harmful"], share=share)
+        compiler = Compiler(chat.model, anatomy, routed)
+        yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, starts, dropped, tokens, clock)
+
+
+def _say_anatomy(anatomy: Anatomy, config: RunConfig, watch: Watch) -> None:
+    edited = [writer for writer in anatomy.writers if writer.kind in config.ablation.writers]
+    watch.note(
+        f"{anatomy.family}: {anatomy.n_layers} layers, {len(edited)} of {len(anatomy.writers)} writers edited"
+    )
+    if anatomy.leak.worst > TIGHT:
+        watch.warn(
+            f"{anatomy.family} leaks by design: {anatomy.intrinsic}. No weight edit removes that: on a random model of "
+            f"this shape {anatomy.leak.worst:.1e} of the stream is left at the {anatomy.leak.where}"
+        )
 
 
 def _identity(chat: ChatModel) -> dict[str, Any]:
@@ -180,21 +210,16 @@ def _probe_replies(
 
 def _label(
     replies: Mapping[Role, list[Reply]], *, keep_all: bool
-) -> tuple[dict[Role, tuple[Prompt, ...]], dict[Role, tuple[Answer, ...]], dict[Role, int]]:
-    """Keep harmful prompts that are refused and harmless ones that are answered."""
+) -> tuple[dict[Role, list[Reply]], dict[Role, int]]:
+    """Keep harmful prompts that are refused and harmless ones that are answered; count the others."""
     wanted = {"harmful": "refused", "harmless": "answered"}
-    probe: dict[Role, tuple[Prompt, ...]] = {}
-    answers: dict[Role, tuple[Answer, ...]] = {}
-    dropped: dict[Role, int] = {}
+    found: dict[Role, list[Reply]] = {}
     for role, given in replies.items():
-        kept = [r for r in given if keep_all or role not in wanted or r.kind == wanted[role]]
-        if not kept:
+        found[role] = [r for r in given if keep_all or role not in wanted or r.kind == wanted[role]]
+        if not found[role]:
             raise ProbeError(
                 f"none of {len(given)} {role} PROBE prompts is {wanted[role]} by the base model",
                 hint=f"Give {role} prompts that this model {'refuses' if role == 'harmful' else 'answers'}, "
                 "or keep all with --set prompts.behaviour_filter=false.",
             )
-        probe[role] = tuple(reply.prompt for reply in kept)
-        answers[role] = tuple(reply.answer for reply in kept)
-        dropped[role] = len(given) - len(kept)
-    return probe, answers, dropped
+    return found, {role: len(given) - len(found[role]) for role, given in replies.items()}

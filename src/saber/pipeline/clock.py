@@ -12,7 +12,8 @@ import torch
 class ForwardClock:
     """Adds up the wall time and the tokens of every forward pass while it is open.
 
-    The pass is timed at its outermost module, the whole model or, where only the decoder is called, the decoder.
+    A pass is timed at the outermost transformers model that it enters: the whole one, or the decoder inside where
+    that is called alone.
     """
 
     def __init__(self, model: Any) -> None:
@@ -21,7 +22,10 @@ class ForwardClock:
         self._depth = 0
         self._started = 0.0
         self._cuda = next(model.parameters()).is_cuda
-        self._modules = [model, model.get_decoder()]
+        inside = [
+            each for each in model.modules() if each is not model and hasattr(each, "get_input_embeddings")
+        ]
+        self._modules = [model, *inside]
         self._handles: list[Any] = []
 
     def __enter__(self) -> ForwardClock:

@@ -78,6 +78,7 @@ def probe_activations(
                 prompts,
                 position=config.probe.position,
                 answers=bench.probe_answers[role],
+                starts=bench.probe_starts[role],
                 answer_tokens=config.probe.answer_tokens,
                 winsorise_quantile=config.probe.winsorise,
                 progress=advance,

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from saber.errors import ProbeError
 from saber.model.anatomy import Anatomy
-from saber.model.generate import Answer, Batch, Progress, batches
+from saber.model.forward import call
+from saber.model.generate import Answer, Batch, Progress, batches, tail_length
 from saber.model.load import ChatModel
 from saber.probe.activations import Activations
 from saber.probe.moments import winsorise
 from saber.prompts.prompt import Prompt
-from saber.prompts.render import template_tail
 
 
 def capture(
@@ -26,6 +26,7 @@ def capture(
     *,
     position: str,
     answers: Sequence[Answer] | None = None,
+    starts: Sequence[int | None] | None = None,
     answer_tokens: int = 8,
     winsorise_quantile: float = 1.0,
     progress: Progress | None = None,
@@ -39,23 +40,28 @@ def capture(
         anatomy: Where its blocks are.
         prompts: What is asked.
         position: `last` (final template token), `template` (mean of all post-instruction template tokens) or
-            `answer` (mean of the first answer tokens).
+            `answer` (mean of the first answer tokens; the last template token where there is none).
         answers: The base model's own answers; needed for `answer`.
+        starts: Index of each answer's first visible token, behind its thought (None: nothing is visible); 0 for all
+            when left out.
         answer_tokens: How many answer tokens `answer` averages.
         winsorise_quantile: Each vector is clipped at this quantile of its |values|.
         progress: Called with (done, total).
 
     Raises:
-        ProbeError: An activation is not finite.
+        ProbeError: An activation is not finite, or the model keeps several residual streams.
     """
-    tokens = [list(a.tokens[:answer_tokens]) for a in answers] if position == "answer" and answers else None
-    tail = len(template_tail(chat.tokenizer, chat.system)) if position == "template" else 1
+    _check_streams(anatomy)
+    tails, counts = None, [1] * len(prompts)
+    if position == "template":
+        counts = [max(tail_length(chat), 1)] * len(prompts)
+    elif position == "answer" and answers:
+        tails, counts = _answer_openings(answers, starts, answer_tokens)
     values = torch.empty(len(prompts), anatomy.n_layers, anatomy.d_model)
     done = 0
-    for batch in batches(chat, [prompt.text for prompt in prompts], tokens):
-        values[torch.tensor(batch.index)] = _read_batch(
-            chat, anatomy, batch, max(tail, 1), tokens is not None
-        )
+    for batch in batches(chat, [prompt.text for prompt in prompts], tails):
+        found = _read_batch(chat, anatomy, batch, [counts[place] for place in batch.index])
+        values[torch.tensor(batch.index)] = found
         done += len(batch.index)
         if progress:
             progress(done, len(prompts))
@@ -64,32 +70,41 @@ def capture(
     return Activations(flat.reshape(values.shape), tuple(prompt.key for prompt in prompts), position)
 
 
+def _answer_openings(
+    answers: Sequence[Answer], starts: Sequence[int | None] | None, most: int
+) -> tuple[list[list[int]], list[int]]:
+    """What follows each prompt, thoughts and the answer's first tokens, and how many positions at its end are read.
+
+    A row without a visible answer ends with the last template token, which is read instead.
+    """
+    tails, counts = [], []
+    for answer, start in zip(answers, starts or [0] * len(answers), strict=True):
+        tail = [] if start is None else list(answer.tokens[: start + most])
+        tails.append(tail)
+        counts.append(max(len(tail) - (start or 0), 1))
+    return tails, counts
+
+
 @torch.inference_mode()
 def _read_batch(
-    chat: ChatModel, anatomy: Anatomy, batch: Batch, tail: int, read_answer: bool
+    chat: ChatModel, anatomy: Anatomy, batch: Batch, counts: Sequence[int]
 ) -> Float[Tensor, "rows layer d_model"]:
+    """Mean over the last `counts` positions of each row."""
     out = torch.empty(len(batch.index), anatomy.n_layers, anatomy.d_model)
-    # Rows with an empty answer fall back to the last template token.
-    weight = batch.answer_mask.float()
-    weight[weight.sum(1) == 0, -1] = 1.0
-    weight /= weight.sum(1, keepdim=True)
+    most, number = max(counts), torch.tensor(counts)[:, None]
+    read_here = torch.arange(most).expand(len(counts), most) >= most - number
 
     def read(layer: int, output: Any) -> None:
-        hidden = output[0] if isinstance(output, tuple) else output
-        if read_answer:
-            kept = torch.einsum("rt,rtd->rd", weight.to(hidden.device), hidden.float())
-        else:
-            kept = hidden[:, -tail:].float().mean(1)
-        out[:, layer] = kept.cpu()
+        hidden = (output[0] if isinstance(output, tuple | list) else output)[:, -most:].float()
+        kept = hidden.masked_fill(~read_here.to(hidden.device)[..., None], 0.0).sum(1).cpu()
+        out[:, layer] = kept / number
 
     handles = []
     try:
         for layer in range(anatomy.n_layers):
             handles.append(anatomy.block(chat.model, layer).register_forward_hook(_hook(read, layer)))
         # The decoder alone: the unembedding would cost rows x tokens x vocabulary for nothing.
-        chat.model.get_decoder()(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-        )
+        call(chat.model.get_submodule(anatomy.decoder), batch.ids, batch.mask)
     finally:
         for handle in handles:
             handle.remove()
@@ -101,6 +116,14 @@ def _hook(read: Any, layer: int) -> Any:
         read(layer, output)
 
     return hook
+
+
+def _check_streams(anatomy: Anatomy) -> None:
+    if anatomy.streams > 1:
+        raise ProbeError(
+            f"{anatomy.family} keeps {anatomy.streams} parallel residual streams, and SABER reads activations of one",
+            hint="No setting changes that: edit a model of another architecture.",
+        )
 
 
 def _check_finite(values: Tensor, chat: ChatModel) -> None:

@@ -29,6 +29,11 @@ def altered(evidence: Evidence) -> Table:
             "Matrices edited",
             "; ".join(f"{name} x {n}" for name, n in patterns(found.writers).items()) or "none",
         ),
+        (
+            "Writers left alone",
+            "; ".join(f"{name} x {n}" for name, n in patterns(evidence.model.not_edited).items()) or "none",
+        ),
+        ("Left of a direction when every writer of a random twin loses it", _leak(evidence)),
         ("Strengths alpha (1 removes a direction entirely)", span),
         ("Common scale of all strengths (line search on SELECT)", number(found.scale)),
         (
@@ -43,6 +48,15 @@ def altered(evidence: Evidence) -> Table:
         ("Most of a direction left in a matrix", _left(worst) if worst else "no matrix was edited"),
     )
     return Table("What was altered", ("Fact", "Value"), rows)
+
+
+def _leak(evidence: Evidence) -> str:
+    """The leak test in words."""
+    if evidence.model.leak is None:
+        return UNRECORDED
+    share = f"{evidence.model.leak:.0e} of the stream"
+    why = evidence.model.intrinsic
+    return f"{share}: {why}; no weight edit removes that" if why else share
 
 
 def plan_phrase(evidence: Evidence) -> str:

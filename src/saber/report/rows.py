@@ -32,6 +32,12 @@ class Model:
     """Its licence, or "unknown"."""
     files: Mapping[str, str]
     """sha256 of each file."""
+    not_edited: tuple[str, ...] = ()
+    """Writers that settings left alone."""
+    leak: float | None = None
+    """Share of the stream that a direction keeps on a random model of this shape after it left every writer."""
+    intrinsic: str = ""
+    """Why it keeps a share, where the architecture does that by design."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,9 @@ def _read_model(record: Record) -> Model:
         revision=record.maybe_text("revision"),
         license=record.text("license"),
         files={path: files.text(path) for path in files},
+        not_edited=record.texts("not_edited") if "not_edited" in record else (),
+        leak=record.maybe_number("leak"),
+        intrinsic=record.maybe_text("intrinsic"),
     )
 
 
