@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from saber.ablation.apply import InPlace, applied, base_hash, certify, check_base
-from saber.ablation.edit import EditSet
+from saber.ablation.edit import EditSet, LowRankEdit
+from saber.ablation.hooks import hook_all
 from saber.ablation.operator import ablation_operator, written_directions
 from saber.ablation.plan import compile_edit
 from saber.errors import EditError
-from saber.model.anatomy import effective_gain
+from saber.model.anatomy import Writer, effective_gain
 from saber.model.examine import examine
 from saber.model.load import ChatModel
 
@@ -93,3 +94,20 @@ def test_an_edit_of_another_shape_or_model_is_refused(chat: ChatModel) -> None:
     unknown = dataclasses.replace(edit, writer="model.other.weight")
     with pytest.raises(EditError, match="does not have"):
         check_base(chat.model, anatomy, EditSet({"model.other.weight": unknown}, edits.base_sha256))
+
+
+def test_no_edit_is_lost_where_a_module_holds_two_alike() -> None:
+    module = torch.nn.Module()
+    names = ("first", "second")
+    for name in names:
+        module.register_parameter(name, torch.nn.Parameter(torch.randn(4, 3)))
+    model = torch.nn.Module()
+    model.add_module("mixer", module)
+    writers = {
+        f"mixer.{name}": Writer(f"mixer.{name}", "mixer", 0, "mixer", "matrix", 0, (4, 3)) for name in names
+    }
+    column, row = torch.zeros(4, 1), torch.zeros(1, 4)
+    edits = [LowRankEdit(name, column, torch.zeros(1, 3), row, column) for name in writers]
+    handles, rest = hook_all(model, writers, edits)
+    assert not handles
+    assert rest == edits

@@ -269,3 +269,8 @@ def test_a_pickle_is_not_loaded_unasked(folder: Path, refused: Refused, out: Pat
     assert "model.allow_pickle=true" in hint
     assert json.loads((folder / "config.json").read_text())
     assert not out.exists()
+    allowed = ("--set", "model.allow_pickle=true")
+    message, hint = refused("run", folder, "--out", out, "--quiet", *allowed)
+    assert "pickle files, and SABER edits safetensors" in message
+    assert "--export adapter" in hint
+    assert not out.exists()

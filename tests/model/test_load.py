@@ -50,7 +50,7 @@ def test_loads_what_the_folder_holds(folder: Path) -> None:
     assert chat.dtype is torch.float32
     assert not any(p.requires_grad for p in chat.model.parameters())
     assert chat.tokenizer.padding_side == "left"
-    assert chat.eos == (1,)
+    assert chat.eos == (1, 4)  # <eos>, and </turn>, which the template writes behind an answer
     assert chat.notes == ()
     assert (chat.quantisation.on_disk, chat.quantisation.in_memory) == ("none", "none")
 

@@ -10,7 +10,7 @@ import transformers
 
 import saber.model.survey
 from saber.errors import AnatomyError
-from saber.model.discovery import Found
+from saber.model.discovery import Discovery, Found
 from saber.model.examine import examine
 from saber.model.overrides import INTRINSIC
 from saber.model.survey import kind_of, survey, wild
@@ -118,3 +118,28 @@ def test_only_the_block_index_counts() -> None:
 def test_reasons_for_leaks_are_those_of_the_zoo() -> None:
     reasons = {a.model_type: a.leaks for a in zoo.ZOO.values() if a.leaks}
     assert reasons == INTRINSIC
+
+
+def test_a_class_that_does_not_run_small_is_two_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object, **named: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(transformers.LlamaModel, "forward", broken)
+    with pytest.raises(AnatomyError, match=r"does not run \(RuntimeError: shapes cannot be multiplied\)"):
+        survey(transformers.LlamaForCausalLM, model().config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stream_that_is_not_finite_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = saber.model.survey.discover
+
+    def then_broken(twin: torch.nn.Module, *given: object) -> Discovery:
+        found = real(twin, *given)
+        twin.get_parameter("model.layers.2.mlp.up_proj.weight").data.fill_(torch.nan)
+        return found
+
+    monkeypatch.setattr(saber.model.survey, "discover", then_broken)
+    with pytest.raises(AnatomyError, match="not finite"):
+        survey(transformers.LlamaForCausalLM, model().config, tmp_path)

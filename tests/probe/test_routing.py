@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,13 @@ def test_routing_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 def test_dense_models_have_no_routing(checkpoints: dict[str, Path]) -> None:
     chat = load(str(checkpoints["llama"]), ModelConfig(device="cpu"))
     assert routed_experts(chat, examine(chat.model), PROMPTS, ANSWERS, share=0.9) == {}
+
+
+def test_experts_that_cannot_be_edited_one_by_one_are_refused(chat: ChatModel, anatomy: Anatomy) -> None:
+    writers = tuple(replace(w, form="matrix") if w.form == "experts" else w for w in anatomy.writers)
+    with pytest.raises(ProbeError, match="no part of a fused block"):
+        routed_experts(chat, replace(anatomy, writers=writers), PROMPTS, ANSWERS, share=0.9)
+    with torch.device("meta"):
+        bare = type(chat.model)(chat.model.config)
+    with pytest.raises(ProbeError, match="is offloaded in memory"):
+        routed_experts(replace(chat, model=bare), anatomy, PROMPTS, ANSWERS, share=0.9)

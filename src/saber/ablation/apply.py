@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ def applied(model: nn.Module, anatomy: Anatomy, edits: EditSet | None) -> Iterat
     """
     writers = anatomy.named()
     handles, rest = hook_all(model, writers, edits or ())
-    swapped = _Swapped(model, writers)
+    swapped = _Swapped(model, anatomy)
     try:
         for edit in rest:
             swapped.put(edit)
@@ -65,21 +66,26 @@ def applied(model: nn.Module, anatomy: Anatomy, edits: EditSet | None) -> Iterat
 class _Swapped:
     """Slices of weights that are edited for a while."""
 
-    def __init__(self, model: nn.Module, writers: Mapping[str, Writer]) -> None:
-        self._model, self._writers = model, writers
+    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
+        self._model, self._tied, self._writers = model, anatomy.tied_embedding, anatomy.named()
         self._original: list[tuple[Tensor, Tensor]] = []
 
     def put(self, edit: LowRankEdit) -> None:
         """Edit the experts that the edit names, or the whole weight."""
         writer = self._writers[edit.writer]
         require_plain(self._model, edit.writer)
+        if edit.writer == self._tied:
+            raise EditError(
+                f"{edit.writer} is the unembedding too and no torch embedding: edited for a while, both would change",
+                hint='Leave "embedding" out of ablation.writers.',
+            )
         weight = self._model.get_parameter(edit.writer).data
-        slices = [weight[expert] for expert in edit.experts] if edit.experts is not None else [weight]
-        new = edited_weight(weight, edit, writer)
-        changed = [new[expert] for expert in edit.experts] if edit.experts is not None else [new]
-        for old, value in zip(slices, changed, strict=True):
-            self._original.append((old, old.clone()))
-            old.copy_(value)
+        for part, own in _parts(weight, edit):
+            self._replace(part, edited_weight(part, own, writer))
+
+    def _replace(self, place: Tensor, value: Tensor) -> None:
+        self._original.append((place, place.clone()))
+        place.copy_(value)
 
     def restore(self) -> None:
         """Put the original bits back."""
@@ -157,32 +163,32 @@ def _view_shape(writer: Writer, shape: tuple[int, ...]) -> tuple[int, ...]:
 def certify(model: nn.Module, anatomy: Anatomy, edits: EditSet) -> list[Certificate]:
     """Certificates of all edits, from the base's weights and the weights as they round."""
     writers = anatomy.named()
-    rows = []
-    for edit in edits:
-        weight = read_weight(model, edit.writer).detach()
-        rows.append(certificate(weight, edited_weight(weight, edit, writers[edit.writer]), edit, writers))
-    return rows
+    return [certificate(read_weight(model, e.writer).detach(), e, writers[e.writer]) for e in edits]
 
 
-def certificate(
-    weight: Tensor, rounded: Tensor, edit: LowRankEdit, writers: Mapping[str, Writer]
-) -> Certificate:
-    """What an edit removed from one writer, measured on the edited experts only."""
-    writer = writers[edit.writer]
-    base = residual_first(weight, writer).float().cpu()
-    after = residual_first(rounded, writer).float().cpu()
-    wanted = base + edit.delta()
-    if edit.experts is not None:
-        chosen = list(edit.experts)
-        base, after, wanted = base[chosen], after[chosen], wanted[chosen]
-    norms = _left(edit, base).clamp_min(1e-30)
-    return Certificate(
-        edit.writer,
-        float((_left(edit, after) / norms).max()),
-        float((_left(edit, wanted) / norms).max()),
-        float((after - base).norm() / base.norm().clamp_min(1e-30)),
-        edit.left.shape[1],
-    )
+def certificate(weight: Tensor, edit: LowRankEdit, writer: Writer) -> Certificate:
+    """What an edit removed from one writer and how much it changes, measured on the edited experts only."""
+    component_left = wanted_left = change = size = 0.0
+    for part, own in _parts(weight, edit):
+        base = residual_first(part, writer).float().cpu()
+        after = residual_first(edited_weight(part, own, writer), writer).float().cpu()
+        norms = _left(edit, base).clamp_min(1e-30)
+        component_left = max(component_left, float((_left(edit, after) / norms).max()))
+        wanted_left = max(wanted_left, float((_left(edit, base + own.delta()) / norms).max()))
+        change += float((after - base).double().square().sum())
+        size += float(base.double().square().sum())
+    relative = (change / max(size, 1e-60)) ** 0.5
+    return Certificate(edit.writer, component_left, wanted_left, relative, edit.left.shape[1])
+
+
+def _parts(weight: Tensor, edit: LowRankEdit) -> Iterator[tuple[Tensor, LowRankEdit]]:
+    """The weight, or its edited experts one at a time: in float32 a whole block of experts may not fit."""
+    if edit.right.ndim == 2:
+        yield weight, edit
+        return
+    for expert in edit.experts if edit.experts is not None else range(len(weight)):
+        one = slice(expert, expert + 1)
+        yield weight[one], replace(edit, right=edit.right[one])
 
 
 def _left(edit: LowRankEdit, weight: Tensor) -> Tensor:

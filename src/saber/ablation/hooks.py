@@ -35,8 +35,8 @@ def hook_all(
     handles, rest = [], []
     for name, group in by_module.items():
         module = model.get_submodule(name)
-        forms = {writers[edit.writer].form: edit for edit in group}
-        if {"experts", "expert_bias"} & set(forms):
+        form_of = {edit.writer: writers[edit.writer].form for edit in group}
+        if {"experts", "expert_bias"} & set(form_of.values()):
             everything = {w.name for w in writers.values() if w.module == name}
             if everything == {edit.writer for edit in group} and all(e.experts is None for e in group):
                 handles.append(module.register_forward_hook(_output_hook(group[0])))
@@ -44,8 +44,8 @@ def hook_all(
                 rest += group
             continue
         # A matrix first: where its edit reads the output, it must not see what the edit of the bias added.
-        for form, edit in sorted(forms.items(), key=lambda item: item[0] == "bias"):
-            hook = _hook(model, module, form, edit)
+        for edit in sorted(group, key=lambda edit: form_of[edit.writer] == "bias"):
+            hook = _hook(model, module, form_of[edit.writer], edit)
             if hook is None:
                 rest.append(edit)
             else:

@@ -254,7 +254,10 @@ def compile_edit(
     """Turn an operator into low-rank factors: `left = -A`, `right = read @ W`, which is 0 for experts left alone."""
     weight = residual_first(read_weight(model, writer.name).detach(), writer)
     read = operator.read.to(weight.device)
-    right = (read @ weight.float()).cpu()
+    if weight.ndim == 3:  # one expert at a time: in float32 a whole block may not fit
+        right = torch.stack([(read @ expert.float()).cpu() for expert in weight])
+    else:
+        right = (read @ weight.float()).cpu()
     if experts is not None:
         kept = torch.zeros(len(right), dtype=torch.bool)
         kept[list(experts)] = True

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from saber.cli.console import Screen, emit, stdout
-from saber.config import RunConfig, Section
+from saber.config import ExportConfig, RunConfig, Section
 from saber.errors import ExportError, SaberError
 from saber.watch import Silent, Watch
 
@@ -28,7 +28,9 @@ def run(
             hint="Start it again with another --out.",
         )
     with _own_place(config, out or default_folder(model), Screen(quiet=quiet)) as (folder, watch, speaks):
-        result = run_job(model, config, text, folder, resume=resume, watch=watch)
+        # One copy of the model is enough: the other processes measure only.
+        own = config if speaks else config.model_copy(update={"export": ExportConfig(format="none")})
+        result = run_job(model, own, text, folder, resume=resume, watch=watch)
     if speaks and not (quiet and json):
         print_summary(result)
     if speaks and json:

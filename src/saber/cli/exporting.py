@@ -22,7 +22,8 @@ def check_export(model: str, config: RunConfig) -> None:
     """Refuse what could not be exported in the end before anything is measured.
 
     Raises:
-        ExportError: An adapter that cannot carry the edit, a checkpoint of few-bit numbers, or nothing to dequantise.
+        ExportError: An adapter that cannot carry the edit, a checkpoint of few-bit numbers or in pickle files, or
+            nothing to dequantise.
     """
     if config.export.format == "none":
         return
@@ -37,6 +38,11 @@ def check_export(model: str, config: RunConfig) -> None:
         raise ExportError(
             f"{model} is quantised on disk ({on_disk}): rounding to the same few bits would take most of an edit back",
             hint="Use --export dequantised (bf16), --export adapter, or --export none.",
+        )
+    if config.export.format == "checkpoint" and not any(folder.glob("*.safetensors")):
+        raise ExportError(
+            f"{model} keeps its weights in pickle files, and SABER edits safetensors files on disk",
+            hint="Convert the checkpoint to safetensors, or use --export adapter or --export none.",
         )
     if config.export.format == "dequantised" and on_disk == "none":
         raise ExportError(f"{model} is not quantised on disk", hint="Use --export checkpoint.")
@@ -108,7 +114,8 @@ def export_run(
             outcome.edits,
             bench.anatomy,
             target,
-            model=bench.chat.model,
+            model=None if config.model.tensor_parallel else bench.chat.model,
+            config=config.model,
             progress=step,
             **about,
         )
@@ -116,11 +123,16 @@ def export_run(
 
 
 def _compared(outcome: Outcome, target: Path, config: RunConfig) -> dict[str, Any]:
+    import torch
+
     from saber.export.compare import compare_with_memory
 
     bench = outcome.bench
     prompts = [prompt.text for prompt in bench.splits["capability"].select[:8]]
     record: dict[str, Any] = {"prompts": len(prompts)}
+    if config.model.tensor_parallel:
+        reason = "the model in memory is divided among processes, of which one exports"
+        return {**record, "logits_vs_in_place": None, "not_compared": reason}
     if config.export.format == "adapter" and bench.chat.quantisation.in_memory != "none":
         reason = (
             "the adapter is the edit of the unquantised weights, or of those that a quantised base loads as"
@@ -129,10 +141,10 @@ def _compared(outcome: Outcome, target: Path, config: RunConfig) -> dict[str, An
     try:
         base, edits = _comparable(outcome, target, config)
         gap = compare_with_memory(base, bench.anatomy, edits, target, prompts)
-    except (
-        ModelError
-    ) as error:  # a second copy does not fit beside the base; the tensors' own hashes were checked
-        return {**record, "logits_vs_in_place": None, "not_compared": error.message}
+    except (ModelError, torch.OutOfMemoryError) as error:
+        # A second copy does not fit beside the base; the tensors' own hashes were checked.
+        reason = error.message if isinstance(error, ModelError) else "a second copy does not fit into memory"
+        return {**record, "logits_vs_in_place": None, "not_compared": reason}
     if not gap.in_place <= max(1e-3, 0.05 * gap.scale):
         raise ExportError(
             f"{target}, reloaded, differs from the edit in memory: logits by {gap.in_place:.3g}, "

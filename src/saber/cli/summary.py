@@ -51,8 +51,12 @@ def _print_places(result: Mapping[str, Any]) -> None:
     export, cost = result["export"], result["cost"]
     if export:
         gap = export["logits_vs_in_place"]
-        found = "not reloaded: no memory" if gap is None else f"reloaded; logits differ by {gap:.1e}"
-        stdout.print(f"{export['format']}: {export['folder']} ({found})", soft_wrap=True)
+        found = (
+            f"not compared: {export['not_compared']}"
+            if gap is None
+            else f"reloaded; logits differ by {gap:.1e}"
+        )
+        stdout.print(f"{export['format']}: {export['folder']} ({found})", markup=False, soft_wrap=True)
     stdout.print(
         f"took {duration(cost['seconds'])}, of which {duration(cost['bare_forward_seconds'])} are forward passes; "
         f"{cost['peak_memory_bytes'] / 2**30:.1f} GiB of memory",

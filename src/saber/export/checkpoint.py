@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from saber.ablation.edit import Certificate, EditSet
+from saber.config import ModelConfig
 from saber.errors import ExportError
 from saber.export.disk_names import Held, check_disk_base, writers_on_disk
 from saber.export.edit_file import RECORD, TENSORS, UNDO, as_saved, save_edit
@@ -60,6 +61,7 @@ def export_checkpoint(
     revision: str | None = None,
     meta: Mapping[str, Any] | None = None,
     model: nn.Module | None = None,
+    config: ModelConfig | None = None,
     progress: Progress | None = None,
 ) -> CheckpointReport:
     """Write an edited copy of a checkpoint folder.
@@ -79,6 +81,7 @@ def export_checkpoint(
         revision: Its commit, for the record.
         meta: Settings, for the record.
         model: The base in memory: only needed where names on disk are ambiguous.
+        config: How the base may be loaded (its own code, for instance).
         progress: Called after each file and each tensor.
 
     Raises:
@@ -91,7 +94,7 @@ def export_checkpoint(
     require_new(out)
     found = writers_on_disk(chat_folder, places(chat_folder), edits, anatomy, model=model)
     base_writers = check_disk_base(chat_folder, found, edits)
-    plan = _plan(chat_folder, edits, found, untying(chat_folder, edits, anatomy, found), extra)
+    plan = _plan(chat_folder, edits, found, untying(chat_folder, edits, anatomy, found, config), extra)
     _check_space(plan, edits, out)
     with replacing_folder(out) as partial:
         certificates, export = _write(partial, edits, plan, _Steps(len(plan.sources) + len(found), progress))

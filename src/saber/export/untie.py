@@ -86,7 +86,13 @@ class Untying:
         return index
 
 
-def untying(folder: Path, edits: EditSet, anatomy: Anatomy, found: Mapping[str, Held]) -> Untying | None:
+def untying(
+    folder: Path,
+    edits: EditSet,
+    anatomy: Anatomy,
+    found: Mapping[str, Held],
+    config: ModelConfig | None = None,
+) -> Untying | None:
     """What must be done so that an edit of a tied embedding leaves the unembedding alone; None where nothing must.
 
     Args:
@@ -94,6 +100,7 @@ def untying(folder: Path, edits: EditSet, anatomy: Anatomy, found: Mapping[str, 
         edits: The edit.
         anatomy: Anatomy of the base.
         found: What holds the edited writers on disk.
+        config: How the base may be loaded (its own code, for instance).
 
     Raises:
         ExportError: The class cannot have the one without the other.
@@ -101,14 +108,15 @@ def untying(folder: Path, edits: EditSet, anatomy: Anatomy, found: Mapping[str, 
     name = anatomy.tied_embedding
     if not name or name not in edits.edits:
         return None
-    model = skeleton(folder, str(folder), ModelConfig())
+    settings = config or ModelConfig()
+    model = skeleton(folder, str(folder), settings)
     own = next((names for names in _ties(model) if name in names), frozenset({name}))
-    config = _parted(folder, model)
-    _check_parted(model, config, own)
+    parted = _parted(folder, model)
+    _check_parted(model, parted, own, settings)
     heads = sorted(disk_name(model, other) for other in own if other != name)
     there = places(folder)
     missing = {head: found[name].places[0] for head in heads if head not in there}
-    return Untying(folder, there, missing, config)
+    return Untying(folder, there, missing, parted)
 
 
 def _parted(folder: Path, model: Any) -> dict[str, Any]:
@@ -123,11 +131,11 @@ def _parted(folder: Path, model: Any) -> dict[str, Any]:
     return config
 
 
-def _check_parted(model: Any, config: Mapping[str, Any], own: frozenset[str]) -> None:
+def _check_parted(model: Any, config: Mapping[str, Any], own: frozenset[str], settings: ModelConfig) -> None:
     """Refuse a class of which the config's setting ties more, or less, than the embeddings."""
     with TemporaryDirectory() as folder:
         write_json(Path(folder) / _CONFIG, config)
-        left = _ties(skeleton(Path(folder), type(model).__name__, ModelConfig()))
+        left = _ties(skeleton(Path(folder), type(model).__name__, settings))
     wanted = _ties(model) - {own}
     if left == wanted:
         return

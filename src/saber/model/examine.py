@@ -13,7 +13,7 @@ from saber.config import WriterKind
 from saber.errors import AnatomyError
 from saber.model.anatomy import Anatomy, CoverageRow, Writer
 from saber.model.overrides import INTRINSIC, SOFT_TOKENS
-from saber.model.survey import Survey, survey, wild
+from saber.model.survey import Survey, survey, width_of, wild
 from saber.model.weights import shape_of, weight_names
 
 
@@ -29,7 +29,7 @@ def examine(model: Any, *, cache: Path | None = None) -> Anatomy:
     """
     found = survey(type(model), model.config, cache)
     text = model.config.get_text_config()
-    d_model = int(text.hidden_size)
+    d_model = width_of(model.config)
     _check_depth(model, found)
     writers, unknown = _carry(model, found, d_model)
     soft, others = _other_inputs(model, found, d_model)
@@ -54,7 +54,7 @@ def examine(model: Any, *, cache: Path | None = None) -> Anatomy:
 def _tied(model: Any) -> str:
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     weight = model.get_input_embeddings().weight
-    if head is None or head.weight is not weight:
+    if getattr(head, "weight", None) is not weight:
         return ""
     module = next(name for name, child in model.named_modules() if child is model.get_input_embeddings())
     return f"{module}.weight"

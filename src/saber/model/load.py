@@ -20,7 +20,7 @@ from saber.model.kind import auto_class, remote_code
 from saber.model.locate import check_folder, locate
 from saber.model.placement import execution_device, placement, settle_placement
 from saber.model.quantised import Quantisation, quantised_loading, settle
-from saber.prompts.render import render
+from saber.prompts.render import render, turn_end
 
 _SMALL = 1 << 30
 """Checkpoints below this many bytes are held in float32 on a CPU: faster there than bf16, and exact."""
@@ -136,7 +136,7 @@ def skeleton(folder: Path, name: str, config: ModelConfig) -> Any:
     try:
         with quiet(), torch.device("meta"):
             return kind.from_config(loaded, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
         raise ModelError(
             f"{name}: transformers cannot build the model ({_first_line(error)})", hint=_WHICH
         ) from error
@@ -262,7 +262,9 @@ def quiet() -> Iterator[None]:
 def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     ids: list[int] = []
     declared = getattr(model.generation_config, "eos_token_id", None)
-    for value in (declared, model.config.get_text_config().eos_token_id, tokenizer.eos_token_id):
+    own = model.config.get_text_config().eos_token_id
+    # Checkpoints whose eos was left that of the base model end their turns with the template's token all the same.
+    for value in (declared, own, tokenizer.eos_token_id, turn_end(tokenizer)):
         ids += [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
     return tuple(dict.fromkeys(int(i) for i in ids))
 

@@ -9,20 +9,21 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from saber.config import WriterKind
-from saber.errors import StoreError
+from saber.errors import AnatomyError, StoreError
 from saber.model.anatomy import DiskTensor, Writer
 from saber.model.discovery import Discovery, Found, Gain, Leak, discover, leak_test
 from saber.model.disk_map import disk_tensors
-from saber.model.twin import build_twin, twin_inputs
+from saber.model.twin import FAILURES, build_twin, twin_inputs
 from saber.store import write_json
 
 _INDEX = re.compile(r"\.\d+(?=\.)")
-_VERSION = 1
-"""Raise it when discovery finds other things than before: old entries of the cache are then left alone."""
+_SOURCES = ("discovery", "twin", "survey.py", "disk_map.py")
+"""What an entry of the cache follows from, beside the model: a change of it leaves old entries alone."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,22 @@ def survey(model_class: type, config: Any, cache: Path | None = None) -> Survey:
     """Build the twin of a model and look at it, or recall what was seen before.
 
     Raises:
-        AnatomyError: See `build_twin` and `discover`.
+        AnatomyError: See `build_twin` and `discover`; or the class does not run so small.
     """
     file = (cache or cache_folder()) / f"{_key(model_class, config)}.json"
     recalled = _recall(file)
     if recalled is not None:
         return recalled
-    found = _look(model_class, config)
+    twin = build_twin(model_class, config)
+    try:
+        found = _look(twin)
+    except FAILURES as error:
+        reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
+        raise AnatomyError(
+            f"a small twin of {model_class.__name__} does not run ({type(error).__name__}: {reason}), so what it "
+            "writes cannot be found out",
+            hint="SABER edits decoder-only language models that run on text alone; report the class and this line.",
+        ) from error
     # A cache that cannot be written costs seconds the next time; it must not cost the run.
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +78,22 @@ def survey(model_class: type, config: Any, cache: Path | None = None) -> Survey:
     except (OSError, StoreError):
         pass
     return found
+
+
+def width_of(config: Any) -> int:
+    """Width of the decoder's residual stream, from a model's config.
+
+    Raises:
+        AnatomyError: The config does not name it.
+    """
+    text = config.get_text_config()
+    width = getattr(text, "hidden_size", None)
+    if not isinstance(width, int):
+        raise AnatomyError(
+            f"{type(text).__name__} names no hidden_size, so the width of the residual stream is not known",
+            hint="Only a model whose config says how wide it is can be edited.",
+        )
+    return width
 
 
 def cache_folder() -> Path:
@@ -85,14 +111,25 @@ def _key(model_class: type, config: Any) -> str:
         described.pop(name, None)
     text = json.dumps(described, sort_keys=True, default=str)
     code = f"{model_class.__module__}.{model_class.__qualname__}"
-    return hashlib.sha256(f"{_VERSION} {transformers.__version__} {code} {text}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{_own_code()} {transformers.__version__} {code} {text}".encode()).hexdigest()[:32]
+
+
+@cache
+def _own_code() -> str:
+    """Hash of SABER's code that looks at twins."""
+    sha = hashlib.sha256()
+    for name in _SOURCES:
+        place = Path(__file__).with_name(name)
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else (place,):
+            sha.update(file.read_bytes())
+    return sha.hexdigest()
 
 
 def _recall(file: Path) -> Survey | None:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         return _from_record(record)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # absent, cut short or of another release: look again
 
 
@@ -128,10 +165,9 @@ def _writer_from(entry: dict[str, Any]) -> Writer:
     return Writer(**entry, shape=shape, gains=gains, disk=DiskTensor(**disk) if disk else None)
 
 
-def _look(model_class: type, config: Any) -> Survey:
-    twin: Any = build_twin(model_class, config)
+def _look(twin: Any) -> Survey:
     inputs = twin_inputs(twin)
-    d_model = int(twin.config.get_text_config().hidden_size)
+    d_model = width_of(twin.config)
     found = discover(twin, inputs, d_model)
     leak = leak_test(twin, inputs, found)
     shapes = {name: tuple(p.shape) for name, p in twin.named_parameters(remove_duplicate=False)}
@@ -191,10 +227,10 @@ _KINDS: Sequence[tuple[str, WriterKind]] = (
 
 def kind_of(found: Found, layers: str) -> WriterKind:
     """What a writer belongs to, read off its form and its name inside the block."""
-    if found.form in ("bias", "expert_bias"):
-        return "bias"
     if found.layer is None:
         return "embedding"
+    if found.form in ("bias", "expert_bias"):
+        return "bias"
     if found.form == "experts":
         return "experts"
     inside = found.name.removeprefix(f"{layers}.{found.layer}.")

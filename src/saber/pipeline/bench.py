@@ -16,9 +16,11 @@ from saber.model.anatomy import TIGHT, Anatomy, require_understood
 from saber.model.examine import examine
 from saber.model.generate import Answer, batches, first_logits
 from saber.model.load import ChatModel, load
+from saber.model.padding import company
 from saber.pipeline.clock import ForwardClock
 from saber.probe.routing import routed_experts
 from saber.prompts import ROLES, Prompt, PromptSet, Role, Split, check_disjoint, load_prompts, split_prompts
+from saber.prompts.thought import opens_thought
 from saber.provenance import settings_hash
 from saber.store import RunFolder
 from saber.watch import Step, Watch
@@ -136,6 +138,7 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
         memory.bind(_identity(chat))
         anatomy = examine(chat.model)
         require_understood(anatomy, strict=config.model.strict)
+        _say_how_it_is_asked(chat, watch)
         _check_finite(chat, [prompt.text for prompt in splits["harmful"].probe[:4]])
     _say_anatomy(anatomy, config, watch)
     with ForwardClock(chat.model) as clock:
@@ -160,6 +163,19 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
             routed = routed_experts(chat, anatomy, probe["harmful"], answers["harmful"], share=share)
         compiler = Compiler(chat.model, anatomy, routed)
         yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, starts, dropped, tokens, clock)
+
+
+def _say_how_it_is_asked(chat: ChatModel, watch: Watch) -> None:
+    """What slows a model down, or keeps its answers behind a thought."""
+    if company(chat.model) != "any":
+        watch.note(
+            "this architecture reads padding as text: prompts share a batch at equal length only, or not at all"
+        )
+    if chat.config.thinking == "off" and opens_thought(chat.rendered):
+        watch.warn(
+            "the template opens a thought that SABER cannot close: answers are judged behind it; give "
+            "evaluation.max_new_tokens and evaluation.signal_tokens room for both"
+        )
 
 
 def _say_anatomy(anatomy: Anatomy, config: RunConfig, watch: Watch) -> None:

@@ -12,7 +12,10 @@ from saber.errors import ProbeError
 from saber.model.anatomy import Anatomy
 from saber.model.generate import Answer, batches, forward
 from saber.model.load import ChatModel
+from saber.model.weights import held
 from saber.prompts.prompt import Prompt
+
+_ALL = "Edit all experts alike: --set ablation.experts=all"
 
 
 def routed_experts(
@@ -31,8 +34,21 @@ def routed_experts(
         By module of fused experts, the experts in order; empty for a model without any.
 
     Raises:
-        ProbeError: A block does not hand its experts the indices that its router chose.
+        ProbeError: A block does not hand its experts the indices that its router chose, or its experts are modules of
+            their own or no plain tensors in memory.
     """
+    apart = [w.name for w in anatomy.writers if w.kind == "experts" and w.form != "experts"]
+    if apart:
+        raise ProbeError(
+            f"{apart[0]} is no part of a fused block of experts, so what is routed to it cannot be read",
+            hint=_ALL,
+        )
+    away = [w.name for w in anatomy.writers if w.n_experts and held(chat.model, w.name) != "plain"]
+    if away:
+        raise ProbeError(
+            f"{away[0]} is {held(chat.model, away[0])} in memory, and an edit of some experts is measured in place",
+            hint=_ALL,
+        )
     modules = {w.module: w.shape[0] for w in anatomy.writers if w.form == "experts"}
     weight = {name: torch.zeros(experts, dtype=torch.float64) for name, experts in modules.items()}
     if not modules:
@@ -69,16 +85,26 @@ def _received(name: str, given: Sequence[Any], mask: Tensor, experts: int) -> Te
     if index is None or len(index) != len(mask):
         raise ProbeError(
             f"{name} does not take the indices of the experts that its router chose, so routing cannot be read",
-            hint="Edit all experts alike: --set ablation.experts=all",
+            hint=_ALL,
         )
-    scores = next((t for t in tensors if t.is_floating_point() and t.shape == index.shape), None)
-    real = mask.bool()
-    chosen = index.cpu()[real].flatten()
-    value = torch.ones(len(chosen)) if scores is None else scores.detach().float().cpu()[real].flatten()
-    return torch.zeros(experts, dtype=torch.float64).index_add_(0, chosen.long(), value.double())
+    real, chosen = mask.bool(), index.cpu().long()
+    weights = _weights_of(tensors, chosen).detach().double().cpu()
+    places, values = chosen[real].flatten(), weights[real].flatten()
+    routed = places < experts  # LongCat counts its identity experts behind the others
+    return torch.zeros(experts, dtype=torch.float64).index_add_(0, places[routed], values[routed])
+
+
+def _weights_of(tensors: Sequence[Tensor], index: Tensor) -> Tensor:
+    """The router's weight of each choice, 1 where it is not handed on with the choice."""
+    for tensor in tensors:
+        if tensor.is_floating_point() and tensor.shape == index.shape:
+            return tensor
+    return torch.ones(index.shape)
 
 
 def _fewest(received: Tensor, share: float) -> tuple[int, ...]:
+    if not bool(received.sum() > 0):
+        return ()
     order = received.argsort(descending=True, stable=True)
     total = received[order].cumsum(0) / received.sum()
     count = int((total < share - 1e-9).sum()) + 1

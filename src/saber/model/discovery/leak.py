@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saber.errors import AnatomyError
 from saber.model.discovery.chain import Chain, follow
 from saber.model.discovery.found import Discovery, Found, Leak, raw_direction
 
@@ -34,6 +35,9 @@ def leak_test(
         discovery: What was found.
         seed: Of the random direction.
         use_gains: Mind the norms behind the writers; False measures the naive edit.
+
+    Raises:
+        AnatomyError: The stream is not finite.
     """
     direction = torch.randn(discovery.d_model, generator=torch.Generator().manual_seed(seed))
     direction /= direction.norm()
@@ -75,6 +79,11 @@ def _left(chain: Chain, direction: Float[Tensor, " d_model"]) -> list[float]:
 
     def share(stream: Float[Tensor, "streams places d_model"]) -> float:
         stream = stream.float().cpu()
+        if not stream.isfinite().all():
+            raise AnatomyError(
+                f"numbers in {chain.layers} are not finite on a small random model, so no leak can be measured",
+                hint="Nothing is edited while a writer may be missing; report the architecture.",
+            )
         lengths = torch.linalg.vector_norm(stream, dim=-1).clamp_min(torch.finfo(stream.dtype).tiny)
         return float(((stream @ direction).abs() / lengths).max())
 

@@ -6,8 +6,8 @@
 A twin's parameters have the names and roles of the real model's; only the sizes differ, and the number of experts.
 """
 
-from saber.model.twin.build import build_twin, twin_inputs
+from saber.model.twin.build import FAILURES, build_twin, twin_inputs
 from saber.model.twin.rules import D_MODEL
 from saber.model.twin.shrink import shrink
 
-__all__ = ["D_MODEL", "build_twin", "shrink", "twin_inputs"]
+__all__ = ["D_MODEL", "FAILURES", "build_twin", "shrink", "twin_inputs"]

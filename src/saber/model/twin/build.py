@@ -23,7 +23,7 @@ BUDGET = 30_000_000
 TOKENS = 12
 """Length of the text that `twin_inputs` gives."""
 
-_FAILURES = (
+FAILURES = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -35,7 +35,7 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
-"""What constructors of model classes raise when sizes do not fit them."""
+"""What model classes raise, built or run so small, when sizes do not fit them."""
 
 
 def build_twin(model_class: Any, config: Any, seed: int = 0) -> nn.Module:
@@ -58,7 +58,7 @@ def build_twin(model_class: Any, config: Any, seed: int = 0) -> nn.Module:
         small = shrink(config)
         with _undisturbed(seed), _limited(BUDGET):
             twin: nn.Module = model_class._from_config(small)
-    except _FAILURES as error:
+    except FAILURES as error:
         name = getattr(model_class, "__name__", str(model_class))
         reason = (str(error).strip().splitlines() or ["no message"])[0][:200]
         raise AnatomyError(
