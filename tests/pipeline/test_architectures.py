@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,15 @@ def test_without_biases_an_adapter_carries_the_edit_of_a_model_that_has_them(tmp
     assert found.adapter is not None
     assert found.adapter.in_place <= 1e-4
     assert found.checkpoint.hooks <= 1e-4
+
+
+def test_an_edited_embedding_is_named_in_the_plan_and_the_report(tmp_path: Path) -> None:
+    found = run("llama", tmp_path, 'ablation.writers=["mlp", "embedding"]')
+    assert found.forms == {"embedding": 1, "matrix": 4}
+    assert found.checkpoint.in_place <= 1e-5
+    assert found.undone
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert plan["writers"] == ["embedding", "mlp", "mlp", "mlp", "mlp"]
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "embedding x 1; mlp x 4" in card
+    assert "self_attn.o_proj.weight x 4" in card, "what was left alone"

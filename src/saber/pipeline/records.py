@@ -80,7 +80,12 @@ def plan_json(refinement: Refinement[Signal], anatomy: Anatomy) -> dict[str, Any
         "post_norm": plan.post_norm,
         "scale": plan.scale,
         "layers": layers,
-        "writers": [writer.kind for layer in layers for writer in anatomy.of(layer, plan.kinds)],
+        "writers": [
+            writer.kind
+            for layer in (None, *layers)
+            if plan.at(layer)
+            for writer in anatomy.of(layer, plan.kinds)
+        ],
         "refinement": {
             "passes": [pass_row(one) for one in refinement.passes],
             "stopped": refinement.stopped,

@@ -26,7 +26,7 @@ def altered(evidence: Evidence) -> Table:
             f"{len(found.edited_layers)} of {len(found.layers.fdr)}: {spans(found.edited_layers)}",
         ),
         (
-            "Matrices edited",
+            "Weights edited",
             "; ".join(f"{name} x {n}" for name, n in patterns(found.writers).items()) or "none",
         ),
         (
@@ -45,7 +45,7 @@ def altered(evidence: Evidence) -> Table:
         ("Scope of each direction", found.scope),
         ("Solution behind post-norms", found.post_norm),
         ("Passes", f"{len(found.passes)}; stopped: {found.stopped}"),
-        ("Most of a direction left in a matrix", _left(worst) if worst else "no matrix was edited"),
+        ("Most of a direction left in a weight", _left(worst) if worst else "no weight was edited"),
     )
     return Table("What was altered", ("Fact", "Value"), rows)
 
@@ -65,7 +65,7 @@ def plan_phrase(evidence: Evidence) -> str:
     names = {(row.index, row.name) for row in found.edited}
     return (
         f"{plural(len(names), 'direction')} edited in {plural(len(found.edited_layers), 'layer')} "
-        f"({len(found.certificates)} matrices)"
+        f"({len(found.certificates)} weights)"
     )
 
 
