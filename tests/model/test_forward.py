@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saber.errors import ProbeError
 from saber.evaluation.forced import forced_logits
 from saber.model.anatomy import Anatomy
 from saber.model.discovery import Leak
@@ -93,13 +92,13 @@ def chat_of(name: str) -> ChatModel:
     )
 
 
-def anatomy_of(name: str, streams: int = 1) -> Anatomy:
+def anatomy_of(name: str) -> Anatomy:
     layers = {**PADDED, **UNPADDED}[name].layers
     return Anatomy(
         family=name,
         d_model=64,
         n_layers=len(chat_of(name).model.get_submodule(layers)),
-        streams=streams,
+        streams=1,
         layers=layers,
         decoder=layers.rpartition(".")[0],
         writers=(),
@@ -253,11 +252,6 @@ def test_activations_of_an_answer_are_read_behind_its_thought() -> None:
         ids = torch.tensor([[*ids, *thought, *visible]])
         hidden = chat.model(input_ids=ids, output_hidden_states=True).hidden_states
     assert torch.allclose(read[0, 1], hidden[2][0, -2:].mean(0), atol=1e-5)
-
-
-def test_several_residual_streams_are_refused() -> None:
-    with pytest.raises(ProbeError, match="keeps 4 parallel residual streams"):
-        capture(chat_of("gpt2"), anatomy_of("gpt2", streams=4), PROMPTS, position="last")
 
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "llama4", "gemma4_mm"])

@@ -15,7 +15,8 @@ _FAST = ("qwen3_moe", "gpt_oss", "gemma4_mm")
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in _FAST else pytest.param(n, marks=pytest.mark.slow) for n in (*NAMED, "gpt2")]
+    "name",
+    [n if n in _FAST else pytest.param(n, marks=pytest.mark.slow) for n in (*NAMED, "gpt2", "gemma3n")],
 )
 def test_every_way_to_the_edited_model_is_the_same(name: str, tmp_path: Path) -> None:
     found = run(name, tmp_path)

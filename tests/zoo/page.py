@@ -41,7 +41,7 @@ def row(name: str, seen: Seen) -> str:
         (inputs if found.layer is None else blocks).append(_text(found, prefix))
     remarks = [f"LEAKS BY DESIGN: {seen.architecture.leaks}"] if seen.architecture.leaks else []
     if seen.discovery.streams > 1:
-        remarks.append(f"{seen.discovery.streams} parallel streams: listed, not probed")
+        remarks.append(f"{seen.discovery.streams} parallel streams, read as their mean")
     cells = (
         f"`{name}`",
         "; ".join(dict.fromkeys(blocks)),

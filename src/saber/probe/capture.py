@@ -49,9 +49,8 @@ def capture(
         progress: Called with (done, total).
 
     Raises:
-        ProbeError: An activation is not finite, or the model keeps several residual streams.
+        ProbeError: An activation is not finite.
     """
-    _check_streams(anatomy)
     tails, counts = None, [1] * len(prompts)
     if position == "template":
         counts = [max(tail_length(chat), 1)] * len(prompts)
@@ -95,7 +94,8 @@ def _read_batch(
     read_here = torch.arange(most).expand(len(counts), most) >= most - number
 
     def read(layer: int, output: Any) -> None:
-        hidden = (output[0] if isinstance(output, tuple | list) else output)[:, -most:].float()
+        first = output[0] if isinstance(output, tuple | list) else output
+        hidden = _one_stream(first, anatomy, batch)[:, -most:].float()
         kept = hidden.masked_fill(~read_here.to(hidden.device)[..., None], 0.0).sum(1).cpu()
         out[:, layer] = kept / number
 
@@ -118,12 +118,17 @@ def _hook(read: Any, layer: int) -> Any:
     return hook
 
 
-def _check_streams(anatomy: Anatomy) -> None:
-    if anatomy.streams > 1:
-        raise ProbeError(
-            f"{anatomy.family} keeps {anatomy.streams} parallel residual streams, and SABER reads activations of one",
-            hint="No setting changes that: edit a model of another architecture.",
-        )
+def _one_stream(hidden: Tensor, anatomy: Anatomy, batch: Batch) -> Float[Tensor, "rows tokens d_model"]:
+    """The residual stream; the mean of the streams where an architecture keeps several in parallel.
+
+    They lie first (AltUp), before d_model (hyper-connections), or side by side along it.
+    """
+    if anatomy.streams == 1:
+        return hidden
+    beside = hidden.ndim == 3
+    streams: Tensor = hidden.unflatten(-1, (anatomy.streams, anatomy.d_model)) if beside else hidden
+    lie_first = not beside and streams.shape[1:3] == batch.ids.shape
+    return streams.mean(0 if lie_first else 2)
 
 
 def _check_finite(values: Tensor, chat: ChatModel) -> None:
