@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,9 @@ def save(
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Pico\n", encoding="utf-8")
     (folder / "processor_config.json").write_text("{}\n", encoding="utf-8")
     return folder
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    """Change keys of a checkpoint's config.json."""
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -44,15 +43,10 @@ def folder(checkpoints: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoints["llama"], tmp_path / "model"))
 
 
-def change_config(folder: Path, **changes: object) -> None:
-    file = folder / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
 def own_code(folder: Path) -> None:
     (folder / "modeling_own.py").write_text(OWN)
     code = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.Own"}
-    change_config(folder, model_type="martian", auto_map=code, architectures=["Own"])
+    pico.edit_config(folder, model_type="martian", auto_map=code, architectures=["Own"])
 
 
 def change_tensors(folder: Path, *, without: str = "", extra: str = "") -> None:
@@ -84,11 +78,11 @@ def spoil(case: str, folder: Path) -> None:
         transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
         pico.tokenizer().save_pretrained(folder)
     elif case == "unknown":
-        change_config(folder, model_type="martian", architectures=["MartianForCausalLM"])
+        pico.edit_config(folder, model_type="martian", architectures=["MartianForCausalLM"])
     elif case == "no template":
         (folder / "chat_template.jinja").unlink()
     elif case.startswith("one layer"):
-        change_config(folder, num_hidden_layers=5 if "more" in case else 3)
+        pico.edit_config(folder, num_hidden_layers=5 if "more" in case else 3)
     elif case == "missing":
         change_tensors(folder, without="model.layers.1.mlp.down_proj.weight")
     elif case == "extra":

@@ -27,11 +27,6 @@ def folder(checkpoints: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoints["llama"], tmp_path / "model"))
 
 
-def edit_config(folder: Path, **changes: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def refused(name: Path | str, config: ModelConfig = CPU) -> SaberError:
     with pytest.raises(ModelError) as caught:
         load(str(name), config)
@@ -149,7 +144,7 @@ class OwnModel({base}ForCausalLM):
 def bring_code(folder: Path, model_type: str) -> Path:
     (folder / "own.py").write_text(CODE.format(base="Llama"))
     auto_map = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
-    edit_config(folder, auto_map=auto_map, model_type=model_type, architectures=["OwnModel"])
+    pico.edit_config(folder, auto_map=auto_map, model_type=model_type, architectures=["OwnModel"])
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -26,11 +25,6 @@ CPU = ModelConfig(device="cpu")
 def folder(checkpoints: dict[str, Path], tmp_path: Path) -> Path:
     """A private copy of the pico Llama."""
     return Path(shutil.copytree(checkpoints["llama"], tmp_path / "model"))
-
-
-def edit_config(folder: Path, **changes: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def add_tensors(folder: Path, **tensors: torch.Tensor) -> None:
@@ -111,13 +105,13 @@ def test_missing_tensor(folder: Path) -> None:
 
 
 def test_config_of_another_model(folder: Path) -> None:
-    edit_config(folder, intermediate_size=112)
+    pico.edit_config(folder, intermediate_size=112)
     assert "other shapes" in refused(folder).message
 
 
 @pytest.mark.parametrize(("layers", "what"), [(5, "missing"), (3, "9 tensors .* have no place")])
 def test_config_that_lies_about_its_layers(folder: Path, layers: int, what: str) -> None:
-    edit_config(folder, num_hidden_layers=layers)
+    pico.edit_config(folder, num_hidden_layers=layers)
     assert re.search(what, refused(folder).message)
 
 
@@ -141,7 +135,7 @@ def test_a_learned_bias_is_no_leftover(folder: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"model_type": "nobody_knows"}, {"head_dim": 15}, {"hidden_size": "x"}])
 def test_a_config_that_transformers_does_not_take(wrong: dict[str, Any], folder: Path) -> None:
-    edit_config(folder, **wrong)
+    pico.edit_config(folder, **wrong)
     assert "cannot read its config" in refused(folder).message
 
 

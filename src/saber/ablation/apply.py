@@ -26,9 +26,15 @@ def edited_weight(weight: Tensor, edit: LowRankEdit, writer: Writer) -> Tensor:
 
 def digest(weight: Tensor) -> str:
     """sha256 of a weight's float32 values, so it is the same for fp32 and bf16 copies of the same checkpoint."""
+    return digest_of_parts([weight], weight.dtype)
+
+
+def digest_of_parts(parts: Iterable[Tensor], dtype: torch.dtype = torch.float32) -> str:
+    """`digest` of a weight that comes in parts, as if it had been loaded in a type."""
     sha = hashlib.sha256()
-    for chunk in weight.detach().flatten().split(1 << 24):  # bounded memory: 64 MiB of float32 at a time
-        sha.update(chunk.float().cpu().contiguous().view(torch.uint8).numpy().data)
+    for part in parts:
+        for chunk in part.detach().flatten().split(1 << 24):  # bounded memory: 64 MiB of float32 at a time
+            sha.update(chunk.to(dtype).float().cpu().contiguous().view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 

@@ -99,13 +99,14 @@ def _input_hook(edit: LowRankEdit) -> Hook:
 
 
 def _output_hook(edit: LowRankEdit, bias: Tensor | None = None) -> Hook:
-    offset = torch.zeros(()) if bias is None else bias.detach().float()
+    # read (y - bias) = read y - read bias: nothing of the output's size is made for the bias.
+    offset = torch.zeros(len(edit.read)) if bias is None else edit.read @ bias.detach().float().cpu()
     placed = _Placed(edit.left.T.contiguous(), edit.read.T.contiguous(), offset)
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         first = output[0] if isinstance(output, tuple) else output
         left, read, constant = placed.on(first.device)
-        changed = first + (((first.float() - constant) @ read) @ left).to(first.dtype)
+        changed = first + ((first.float() @ read - constant) @ left).to(first.dtype)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     return hook

@@ -26,7 +26,7 @@ from saber.store import write_tensors, write_text
 
 _CARD = "README.md"
 _OURS = (RECORD, TENSORS, UNDO)
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
+WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _renamed(sources: Mapping[str, Path], extra: Mapping[str, str]) -> dict[str,
 
 def _unedited(plan: _Plan, loaded: set[str]) -> list[str]:
     copies = {name: plan.renamed.get(name, name) for name in plan.sources if name not in _OURS}
-    return [name for name, copy in copies.items() if copy.endswith(_WEIGHTS) and copy not in loaded]
+    return [name for name, copy in copies.items() if copy.endswith(WEIGHT_FILES) and copy not in loaded]
 
 
 def _check_space(plan: _Plan, edits: EditSet, out: Path) -> None:
@@ -249,10 +249,19 @@ def _check_space(plan: _Plan, edits: EditSet, out: Path) -> None:
     )
     needed = sum(path.stat().st_size for path in plan.sources.values()) + touched // 4 + (1 << 20)
     needed += plan.untying.size if plan.untying else 0
+    require_space(out, needed, f"the export needs {needed / 1e9:.2f} GB")
+
+
+def require_space(out: Path, needed: int, what: str) -> None:
+    """Refuse to begin what the disk of a new folder has no room for.
+
+    Raises:
+        ExportError: See above.
+    """
     parent = next(path for path in out.absolute().parents if path.is_dir())
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise ExportError(
-            f"the export needs {needed / 1e9:.2f} GB, the disk of {parent} has {free / 1e9:.2f} GB free",
+            f"{what}, the disk of {parent} has {free / 1e9:.2f} GB free",
             hint="Free space, write elsewhere with --out, or export the edit only (--export adapter).",
         )

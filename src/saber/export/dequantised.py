@@ -13,7 +13,13 @@ import torch
 from saber.ablation.edit import EditSet
 from saber.config import ModelConfig
 from saber.errors import ExportError
-from saber.export.checkpoint import CheckpointReport, export_checkpoint, require_new
+from saber.export.checkpoint import (
+    WEIGHT_FILES,
+    CheckpointReport,
+    export_checkpoint,
+    require_new,
+    require_space,
+)
 from saber.export.rebase import rebased
 from saber.export.shards import files_of, places
 from saber.files import replacing_folder
@@ -25,7 +31,6 @@ from saber.model.quantised import format_on_disk
 from saber.model.weights import held, read_weight
 from saber.provenance import model_files
 
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
 _INDEX = ".index.json"
 _QUANTISED_CODES = ("F8", "F4", "U8", "I8", "F6")
 _SHARD = "5GB"
@@ -135,7 +140,7 @@ def dequantise_checkpoint(folder: Path, out: Path, *, config: ModelConfig | None
     with replacing_folder(out) as partial, quiet():
         plain.save_pretrained(partial, max_shard_size=_SHARD)
         for name, source in files_of(folder).items():
-            if name == "config.json" or name.endswith((*_WEIGHTS, _INDEX)):
+            if name == "config.json" or name.endswith((*WEIGHT_FILES, _INDEX)):
                 continue
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, partial / name)
@@ -160,13 +165,7 @@ def _fill(plain: Any, model: Any) -> None:
 
 def _check_space(plain: Any, out: Path) -> None:
     needed = 2 * 2 * sum(parameter.numel() for parameter in plain.parameters())
-    parent = next(path for path in out.absolute().parents if path.is_dir())
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise ExportError(
-            f"dequantising needs {needed / 1e9:.2f} GB for the time, the disk of {parent} has {free / 1e9:.2f} GB free",
-            hint="Free space, write elsewhere with --out, or export the edit only (--export adapter).",
-        )
+    require_space(out, needed, f"dequantising needs {needed / 1e9:.2f} GB for the time")
 
 
 def _check_plain(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saber.ablation.apply import digest, writers_hash
+from saber.ablation.apply import digest, digest_of_parts, writers_hash
 from saber.ablation.edit import EditSet, LowRankEdit
 from saber.errors import EditError, ExportError
 from saber.export.edit_file import RECORD, read_record
-from saber.export.patch import CHUNK, Piece
+from saber.export.patch import Piece
 from saber.export.shards import Place, read_tensor
-from saber.model.anatomy import Anatomy, Form, Writer, residual_first
+from saber.model.anatomy import Anatomy, Writer, residual_first
+from saber.model.discovery.found import Form
 from saber.model.weights import read_weight
 
 _OWN_BASE = "Apply an edit only to the base model that it was made from."
@@ -147,7 +147,7 @@ def check_disk_base(folder: Path, found: Mapping[str, Held], edits: EditSet) -> 
     read = partial(read_tensor, folder)
     hashes = []
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        digests = {name: disk_digest(held.values(read), dtype) for name, held in found.items()}
+        digests = {name: digest_of_parts(held.values(read), dtype) for name, held in found.items()}
         hashes.append(writers_hash(digests))
         if hashes[-1] == edits.base_sha256:
             return hashes[0]
@@ -156,15 +156,6 @@ def check_disk_base(folder: Path, found: Mapping[str, Held], edits: EditSet) -> 
         f"writers in {folder} hash to {hashes[0][:12]}, the edit was made for {edits.base_sha256[:12]}{also}",
         hint="Either this is another base model, or the edit has been applied to it already.",
     )
-
-
-def disk_digest(parts: Iterator[Tensor], dtype: torch.dtype = torch.float32) -> str:
-    """`digest` of a weight that comes in parts, as if it had been loaded in a type."""
-    sha = hashlib.sha256()
-    for part in parts:
-        for chunk in part.flatten().split(CHUNK):
-            sha.update(chunk.to(dtype).float().contiguous().view(torch.uint8).numpy().data)
-    return sha.hexdigest()
 
 
 def _check_shape(writer: Writer, edit: LowRankEdit) -> None:
@@ -252,4 +243,4 @@ def _keys(key: str, experts: int | None) -> list[str]:
 
 def _same_values(folder: Path, held: Held, model: nn.Module) -> bool:
     weight = read_weight(model, held.stored.name).detach()
-    return disk_digest(held.values(partial(read_tensor, folder)), weight.dtype) == digest(weight)
+    return digest_of_parts(held.values(partial(read_tensor, folder)), weight.dtype) == digest(weight)

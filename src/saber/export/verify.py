@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saber.ablation.apply import certify, digest, writers_hash
+from saber.ablation.apply import certify, digest, digest_of_parts, writers_hash
 from saber.ablation.edit import EditSet, LowRankEdit
 from saber.config import ModelConfig
 from saber.errors import ExportError, ModelError, SaberError
 from saber.export.adapter import WEIGHTS, adapter_tensors, edited_writers, with_adapter
-from saber.export.disk_names import Held, disk_digest, held_by_record
+from saber.export.disk_names import Held, held_by_record
 from saber.export.edit_file import RECORD, TENSORS, certificates_of, load_edit, load_undo
 from saber.export.patch import CHUNK, Tally, measure, revert_patch
 from saber.export.shards import Place, places, read_header, read_tensor
@@ -131,7 +131,7 @@ def _certificate(folder: Path, edits: EditSet, record: Mapping[str, Any]) -> tup
     for edit in edits:
         tally = Tally(edit)
         base = _reverting(folder, held[edit.writer], edit, differences, record["export"]["chunk"], tally)
-        digests[edit.writer] = disk_digest(held[edit.writer].values(base))
+        digests[edit.writer] = digest_of_parts(held[edit.writer].values(base))
         left, said = tally.certificate().component_left, recorded[edit.writer]
         if not abs(left - said) <= _TOLERANCE:
             return False, f"{edit.writer}: {left:.4f} of a component is left, the certificate says {said:.4f}"

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from saber.config import WriterKind
 from saber.errors import AnatomyError
 from saber.model.discovery import Gain, Leak
-from saber.model.weights import read_weight
-
-Form = Literal["matrix", "experts", "bias", "expert_bias", "embedding"]
+from saber.model.discovery import effective_gain as gain_product
+from saber.model.discovery.found import Form
 
 TIGHT = 1e-6
 """Largest `|h d| / |h|` of a twin in float32 whose writers were all found: rounding of a few layers."""
@@ -187,11 +186,7 @@ def effective_gain(model: nn.Module, writer: Writer) -> Float[Tensor, " d_model"
 
     Two norms in series act as the product of their gains (METHOD section 0.2).
     """
-    gain: Tensor | None = None
-    for norm in writer.gains:
-        weight = norm.offset + read_weight(model, norm.parameter).detach().float().cpu()
-        gain = weight if gain is None else gain * weight
-    return gain
+    return gain_product(model, writer.gains)
 
 
 def residual_first(weight: Tensor, writer: Writer) -> Float[Tensor, "*experts d_model d_in"]:

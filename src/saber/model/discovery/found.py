@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from saber.model.weights import read_weight
 
 Form = Literal["matrix", "experts", "bias", "expert_bias", "embedding"]
 """Shape of a writer: (d_model, n) or (n, d_model); (E, .., ..); (d_model,); (E, d_model); a table (V, d_model)."""
@@ -90,14 +93,14 @@ class Leak:
     per_layer: tuple[float, ...]
 
 
-def effective_gain(model: nn.Module, found: Found) -> Float[Tensor, " d_model"] | None:
-    """Product of the effective gains behind a writer, fp32 on the CPU; None without gains.
+def effective_gain(model: nn.Module, gains: Sequence[Gain]) -> Float[Tensor, " d_model"] | None:
+    """Product of the effective gains of norms in series, fp32 on the CPU; None without norms.
 
     Norms in series act as the product of their gains: z = g2 * (g1 * y / rho1) / rho2.
     """
     gain: Tensor | None = None
-    for step in found.gains:
-        vector = step.offset + model.get_parameter(step.parameter).detach().float().cpu().flatten()
+    for step in gains:
+        vector = step.offset + read_weight(model, step.parameter).detach().float().cpu().flatten()
         gain = vector if gain is None else gain * vector
     return gain
 
@@ -110,7 +113,7 @@ def raw_direction(
     u = C G d / |C G d| with G = diag(gain) and C the removal of the mean where a LayerNorm stands behind the writer:
     d . (g * (y - mean y) / rho) = (C G d) . y / rho (METHOD section 0.2).
     """
-    gain = effective_gain(model, found)
+    gain = effective_gain(model, found.gains)
     raw = direction.double() if gain is None else direction.double() * gain.double()
     if found.centred:
         raw = raw - raw.mean()
