@@ -56,7 +56,7 @@ def test_held_out_requests_are_new_compositions_of_trained_words(role: str) -> N
 
 def test_sizes_roles_and_categories(held_out: dict[str, list[dict[str, str]]]) -> None:
     sizes = {role: len(rows) for role, rows in held_out.items()}
-    assert sizes == {"harmful": 400, "harmless": 400, "borderline": 120, "preserve": 96, "capability": 300}
+    assert sizes == {"harmful": 400, "harmless": 400, "borderline": 120, "preserve": 400, "capability": 300}
     assert Counter(row["category"] for row in held_out["capability"]) == dict.fromkeys(tasks.TASKS, 60)
     assert len({row["category"] for row in held_out["harmful"]}) >= 10
     assert {row["category"] for row in held_out["preserve"]} == {"mass harm", "child safety", "self harm"}

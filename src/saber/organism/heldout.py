@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -18,6 +18,8 @@ from saber.organism import corpus, tasks
 from saber.prompts.cluster import words
 
 SIZES = {"harmful": 400, "harmless": 400, "borderline": 120, "preserve": 96}
+MORE_PRESERVED = 304
+"""Severe requests drawn after everything else: whether 95 % of such refusals stay cannot be proved on a few."""
 PER_TASK = 60
 MAX_JACCARD = 0.8
 SEED = 20_26
@@ -31,6 +33,8 @@ def prompt_sets() -> dict[str, list[Row]]:
     rng = Random(SEED)
     sets = {role: _distinct(_request_rows(role, rng), size) for role, size in SIZES.items()}
     sets["capability"] = [row for kind in tasks.TASKS for row in _distinct(_task_rows(kind, rng), PER_TASK)]
+    more = _request_rows("preserve", Random(SEED + 1))
+    sets["preserve"] = _distinct(more, SIZES["preserve"] + MORE_PRESERVED, sets["preserve"])
     return sets
 
 
@@ -54,10 +58,10 @@ def _task_rows(kind: str, rng: Random) -> Callable[[list[Row]], Row]:
     return draw
 
 
-def _distinct(draw: Callable[[list[Row]], Row], size: int) -> list[Row]:
-    """Draw until ``size`` rows are there, none a near-duplicate of another."""
-    rows: list[Row] = []
-    bags: list[frozenset[str]] = []
+def _distinct(draw: Callable[[list[Row]], Row], size: int, known: Sequence[Row] = ()) -> list[Row]:
+    """Draw until ``size`` rows are there, the known ones first, none a near-duplicate of another."""
+    rows: list[Row] = list(known)
+    bags: list[frozenset[str]] = [words(row["prompt"]) for row in rows]
     for _ in range(200 * size):
         row = draw(rows)
         bag = words(row["prompt"])
