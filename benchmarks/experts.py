@@ -24,7 +24,8 @@ from saber.evaluation.evaluate import BaseMeasurement, Evaluation, evaluate, mea
 from saber.evaluation.side import Side
 from saber.model.anatomy import Anatomy
 from saber.pipeline.bench import Bench, Memory, prepare
-from saber.pipeline.run import final_prompts, measure_select, refine_plan
+from saber.pipeline.refining import refine_plan
+from saber.pipeline.run import final_prompts, measure_select
 from saber.prompts import ROLES
 from saber.settings import resolve
 
@@ -35,6 +36,8 @@ HEAD = (
     "| correct | KL, nats per token |",
     "|---|---|---|---|---|---|---|---|---|",
 )
+UNIFORM = ("ablation.strengths=uniform", "entanglement.measure=geometric")
+"""One strength for all writers of a choice: what differs between rows is which writers there are."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", nargs="?", default=str(MODEL))
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     options = parser.parse_args(arguments)
-    config, _ = resolve(assignments=[*DEMO_PROMPTS, *options.set])
+    config, _ = resolve(assignments=[*DEMO_PROMPTS, *UNIFORM, *options.set])
     watch = Screen(quiet=True)
     with prepare(options.model, config, Memory(None, ""), watch) as bench:
         select = measure_select(bench, config, watch)

@@ -86,7 +86,9 @@ class RunFolder:
     trials = _At("trials.jsonl")
     """Points of a sweep or search, one line each."""
     front = _At("front.json")
-    """Pareto front of the trials."""
+    """Points of a search, and its front."""
+    sweep = _At("sweep.json")
+    """Rows of a sweep."""
     plots = _At("plots")
     """Folder of figures."""
     report = _At("report.html")

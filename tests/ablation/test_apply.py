@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from saber.ablation.apply import InPlace, applied, base_hash, certify, check_base
+from saber.ablation.compiler import compile_edit
 from saber.ablation.edit import EditSet, LowRankEdit
 from saber.ablation.hooks import hook_all
 from saber.ablation.operator import ablation_operator, written_directions
-from saber.ablation.plan import compile_edit
 from saber.errors import EditError
-from saber.model.anatomy import Writer, effective_gain
+from saber.model.anatomy import Anatomy, Writer, effective_gain
 from saber.model.examine import examine
 from saber.model.load import ChatModel
 
@@ -51,6 +51,37 @@ def test_hooks_equal_in_place(chat: ChatModel, solution: str) -> None:
     assert change > 1e-2
     # A vector that is small before a norm magnifies rounding: in units of the change, not of a logit.
     assert (hooked - written).abs().max() <= 1e-4 * max(change, 1.0)
+
+
+def test_hooks_equal_in_place_where_the_input_is_read_in_another_mode(chat: ChatModel) -> None:
+    """Rows that are no product of `read` and the weight: a hook that read the output would do the standard edit."""
+    anatomy = examine(chat.model)
+    edits = from_inputs(edit_all(chat), anatomy)
+    base = logits(chat)
+    with applied(chat.model, anatomy, edits):
+        hooked = logits(chat)
+    assert torch.equal(logits(chat), base)
+    in_place = InPlace(chat.model, anatomy, edits)
+    written = logits(chat)
+    in_place.undo()
+    assert torch.equal(logits(chat), base)
+    change = float((written - base).abs().max())
+    assert change > 1e-2
+    assert (hooked - written).abs().max() <= 1e-4 * max(change, 1.0)
+    rows = certify(chat.model, anatomy, edits)
+    assert max(abs(row.component_left - row.wanted_left) for row in rows) <= 1e-5
+
+
+def from_inputs(edits: EditSet, anatomy: Anatomy) -> EditSet:
+    """The edit with other rows for every matrix, fused experts included."""
+    generator = torch.Generator().manual_seed(3)
+    made = {}
+    for name, edit in edits.edits.items():
+        drawn = torch.randn(edit.right.shape, generator=generator)
+        right = drawn * edit.right.norm() / drawn.norm()
+        read = anatomy.named()[name].form in ("matrix", "experts")
+        made[name] = dataclasses.replace(edit, right=right, mode="M3") if read else edit
+    return EditSet(made, edits.base_sha256)
 
 
 def test_undo_is_bit_exact(chat: ChatModel) -> None:

@@ -162,7 +162,7 @@ def test_the_centred_ridge_solution_is_the_least_of_its_kind() -> None:
     def objective(a: torch.Tensor) -> float:
         return float((gain.double()[:, None] * a - target).square().sum() + tau * a.square().sum())
 
-    found = operator.write.double()
+    found = operator.write.double() @ r.T  # A, of which the columns are units times R^-T
     assert torch.allclose(q.T @ found, torch.eye(2, dtype=torch.float64), atol=1e-5)
     generator = torch.Generator().manual_seed(3)
     for _ in range(20):  # every feasible step away costs more

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from saber.ablation.plan import Compiler, EditPlan, extend
+from saber.ablation.compiler import Compiler
+from saber.ablation.plan import EditPlan, extend
 from saber.entanglement.purity import Entanglement
 from saber.errors import EditError
 from saber.model.anatomy import effective_gain, residual_first

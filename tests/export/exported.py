@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from saber.ablation.apply import base_hash
+from saber.ablation.compiler import compile_edit
 from saber.ablation.edit import EditSet
 from saber.ablation.operator import ablation_operator, written_directions
-from saber.ablation.plan import compile_edit
 from saber.config import ModelConfig
 from saber.export.carriers import adapter_gaps
 from saber.model.anatomy import Anatomy, effective_gain

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from saber.ablation.apply import base_hash
+from saber.ablation.compiler import compile_edit
 from saber.ablation.edit import EditSet
 from saber.ablation.operator import ablation_operator
-from saber.ablation.plan import compile_edit
 from saber.model.anatomy import Anatomy, DiskTensor, Form, Writer
 from saber.model.discovery import Leak
 from saber.model.weights import shape_of, weight_names

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from saber.ablation.apply import edited_weight
+from saber.ablation.compiler import compile_edit
 from saber.ablation.operator import ablation_operator
-from saber.ablation.plan import compile_edit
 from saber.model.anatomy import effective_gain
 from saber.model.examine import examine
 from saber.model.load import ChatModel

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from saber.ablation.apply import InPlace, applied, base_hash
+from saber.ablation.compiler import compile_edit
 from saber.ablation.edit import EditSet
 from saber.ablation.operator import ablation_operator, written_directions
-from saber.ablation.plan import compile_edit
 from saber.model.anatomy import Anatomy, effective_gain
 from saber.model.examine import examine
 from tests import pico

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saber.cli.exporting import export_job
 from saber.cli.job import run_job
+from saber.cli.releasing import export_job
 from saber.config import ModelConfig
 from saber.errors import ExportError
 from saber.export.compare import LogitGap, compare_with_memory

@@ -7,7 +7,8 @@ import pytest
 from saber.ablation.apply import applied
 from saber.evaluation.evaluate import Evaluation, evaluate, measure_base
 from saber.pipeline.bench import Memory, prepare
-from saber.pipeline.run import final_prompts, measure_select, refine_plan
+from saber.pipeline.refining import refine_plan
+from saber.pipeline.run import final_prompts, measure_select
 from saber.settings import resolve
 from saber.watch import Silent
 

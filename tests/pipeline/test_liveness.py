@@ -11,7 +11,7 @@ import pytest
 from saber.config import RunConfig
 from saber.settings import known_keys
 from tests import tiny
-from tests.pipeline.lab import Lab, open_lab
+from tests.pipeline.lab import QP, Lab, open_lab
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ STRONG = (
     "spectrum.depth_min=0.0",
     "spectrum.depth_max=1.0",
     "entanglement.threshold=1.0",
-    "ablation.purity_scaling=false",
+    "ablation.strengths=uniform",
     "ablation.scope=all",
     "refinement.max_iterations=1",
     "refinement.drift_budget=1000.0",
     "refinement.degenerate_limit=1.0",
 )
+PATH = (*QP, "search.points=4", "search.keep_weights=[0.0]")
+SAMPLED = (*PATH, "search.optimizer=tpe")
 QUIET = (*WEAK, "refinement.refusal_target=1.0")
 
 CASES = {
@@ -102,10 +104,20 @@ CASES = {
     "entanglement.measure": Case("variance", "look"),
     "entanglement.rank": Case(2, "look"),
     "entanglement.kappa": Case(0.1, "look", ("entanglement.measure=variance",)),
+    "entanglement.prompts": Case(5, "weigh", QP),
+    "entanglement.draws": Case(1, "weigh", QP),
+    "entanglement.damage_units": Case(0, "damage", QP),
     "entanglement.threshold": Case(0.0, "edit", ("entanglement.threshold=1.0",)),
     "ablation.alpha_base": Case(0.5, "edit"),
     "ablation.alpha_entangled": Case(0.3, "edit", ("entanglement.threshold=1.0",)),
-    "ablation.purity_scaling": Case(False, "edit"),
+    "ablation.strengths": Case("uniform", "edit"),
+    "ablation.path_points": Case(2, "weigh", QP),
+    "ablation.looks": Case(1, "weigh", QP),
+    "ablation.margin": Case(0.0, "weigh", QP),
+    "ablation.keep_weight": Case(4.0, "weigh", QP),
+    "ablation.input_mode": Case("M2", "read"),
+    "ablation.input_weight": Case(9.0, "read", ("ablation.input_mode=M2",)),
+    "ablation.input_rows": Case(24, "read", ("ablation.input_mode=M2",)),
     "ablation.scope": Case("window", "edit", ("spectrum.global_top_k=1", "entanglement.threshold=1.0")),
     "ablation.writers": Case('["mlp"]', "edit"),
     "ablation.experts": Case("routed", "shape"),
@@ -126,7 +138,19 @@ CASES = {
     "evaluation.signal_tokens": Case(1, "refine", WEAK),
     "evaluation.confidence": Case(0.5, "evaluate"),
     "evaluation.bootstraps": Case(9, "evaluate"),
+    "evaluation.drift": Case("first_token", "weigh", QP),
     "evaluation.n_refusal_tokens": Case(1, "prepare"),
+    "search.goal": Case("over-refusal", "search", PATH),
+    "search.optimizer": Case("tpe", "search", PATH),
+    "search.points": Case(6, "search", PATH),
+    "search.budget_minutes": Case(1e-9, "search", PATH),
+    "search.keep": Case(0.0, "search", PATH),
+    "search.keep_weights": Case("[0.0, 4.0]", "search", PATH),
+    "search.batch": Case(1, "search", SAMPLED),
+    "search.tolerance": Case(0.9, "search", PATH),
+    "search.storage": Case("{folder}/other.journal", "workers", PATH),
+    "search.ray": Case("local", "workers", PATH),
+    "search.workers": Case(3, "workers", (*PATH, "search.ray=local")),
     "export.format": Case("adapter", "export"),
 }
 
@@ -154,7 +178,9 @@ def test_key_is_live(
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     case = CASES[key]
     value = case.value
-    if isinstance(value, str) and value.startswith("{"):
+    if isinstance(value, str) and value.startswith("{folder}"):
+        value = value.format(folder=lab.folder)
+    elif isinstance(value, str) and value.startswith("{"):
         role = value.strip("{}")
         value = tiny.write_rows(tmp_path / f"{role}.jsonl", tiny.rows(role)[-60:])
     before, after = lab.config(*case.given), lab.config(*case.given, f"{key}={_toml(value)}")
@@ -167,11 +193,25 @@ def test_key_is_live(
 
 
 @pytest.mark.parametrize(
-    "stage", ["split", "prepare", "probe", "look", "edit", "refine", "evaluate", "load", "export"]
+    "stage",
+    [
+        "split",
+        "prepare",
+        "probe",
+        "look",
+        "edit",
+        "weigh",
+        "read",
+        "refine",
+        "search",
+        "evaluate",
+        "load",
+        "export",
+    ],
 )
 def test_the_same_configuration_says_the_same(stage: str, lab: Lab, heard: dict[object, object]) -> None:
     """Without this a difference above would prove nothing."""
-    config: RunConfig = lab.config()
+    config: RunConfig = lab.config(*{"weigh": QP, "search": PATH}.get(stage, ()))
     before = heard.get((stage, "", config)) or lab.say(stage, config)
     assert lab.say(stage, config) == before
 

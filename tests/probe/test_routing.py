@@ -10,9 +10,9 @@ import torch
 from tests.zoo_folder import save
 
 from saber.ablation.apply import InPlace, applied, base_hash, certify
+from saber.ablation.compiler import compile_edit
 from saber.ablation.edit import EditSet
 from saber.ablation.operator import ablation_operator
-from saber.ablation.plan import compile_edit
 from saber.config import ModelConfig
 from saber.errors import ProbeError
 from saber.model.anatomy import Anatomy

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,17 @@ import yaml
 from PIL import Image
 
 from saber.report import build_report, model_card, read_evidence
+from saber.report.canvas import Plot
 from saber.report.page import report_page
-from saber.report.plots import Plot, draw_plots
+from saber.report.plots import draw_plots
 from saber.report.rows import public_name
 from saber.store import RunFolder
 from tests.report import synthetic
+from tests.report.pages import Balance
 from tests.report.synthetic import EMPTY_RATE, evidence_of, records, write_run
 
 NASTY = "<script>alert('|x|')</script>"
 BLANK = [Plot(name, f"The {name}", NASTY, b"") for name in ("outcome", "layers", "purity")]
-VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 @pytest.fixture(scope="module")
@@ -100,36 +100,6 @@ def test_card_images_exist(card: str, run: Path) -> None:
     assert len(images) == 3
     assert all((run / image).is_file() for image in images)
     assert "plots/" not in model_card(read_evidence(RunFolder.open(run)))
-
-
-class Balance(HTMLParser):
-    """Checks that every element is closed, and collects what an HTML page loads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.loaded: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.heads: list[dict[str, str | None]] = []
-        self.levels: list[int] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.loaded += [value or "" for key, value in attrs if key in {"src", "srcset", "data", "action"}]
-        if tag == "link":
-            self.loaded.append(found.get("href") or "")
-        if tag == "img":
-            self.images.append(found)
-        if tag == "th":
-            self.heads.append(found)
-        if re.fullmatch(r"h[1-6]", tag):
-            self.levels.append(int(tag[1]))
-        assert tag not in {"script", "iframe", "object", "embed"}
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def test_page_is_well_formed_and_loads_nothing(page: str) -> None:

@@ -173,7 +173,12 @@ def certify(model: nn.Module, anatomy: Anatomy, edits: EditSet) -> list[Certific
 
 
 def certificate(weight: Tensor, edit: LowRankEdit, writer: Writer) -> Certificate:
-    """What an edit removed from one writer and how much it changes, measured on the edited experts only."""
+    """What an edit removed from one writer and how much it changes, measured on the edited experts only.
+
+    In M0 at full strength nothing of a component is wanted to be left. Another input-side mode leaves what the writer
+    makes of preserved inputs, which is most of the matrix: there `wanted_left` is no goal, only what
+    `component_left` must agree with, and the relative change says how large the edit is.
+    """
     component_left = wanted_left = change = size = 0.0
     for part, own in _parts(weight, edit):
         base = residual_first(part, writer).float().cpu()
@@ -184,7 +189,7 @@ def certificate(weight: Tensor, edit: LowRankEdit, writer: Writer) -> Certificat
         change += float((after - base).double().square().sum())
         size += float(base.double().square().sum())
     relative = (change / max(size, 1e-60)) ** 0.5
-    return Certificate(edit.writer, component_left, wanted_left, relative, edit.left.shape[1])
+    return Certificate(edit.writer, component_left, wanted_left, relative, edit.left.shape[1], edit.mode)
 
 
 def _parts(weight: Tensor, edit: LowRankEdit) -> Iterator[tuple[Tensor, LowRankEdit]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,8 @@ class LowRankEdit:
         read: The same edit on the raw output, `y' = y + left @ (read @ y)`: what a hook on an expert block needs.
         directions: The written directions `G d_j`, unit (d_model x r): the certificate measures what is left there.
         experts: Experts of a fused block that are edited; None for all. `right` is 0 for the others.
+        mode: Input-side mode of `right` (METHOD section 4). Only in M0 is `right` `read @ W`, and only there can the
+            edit be read off the raw output.
     """
 
     writer: str
@@ -30,6 +32,12 @@ class LowRankEdit:
     read: Float[Tensor, "r d_model"]
     directions: Float[Tensor, "d_model r"]
     experts: tuple[int, ...] | None = None
+    mode: str = "M0"
+
+    def weighted(self, alpha: Float[Tensor, " r"]) -> LowRankEdit:
+        """The same edit with a factor on each of its components."""
+        own = alpha.to(self.right)[:, None]
+        return replace(self, right=(own * self.right).contiguous(), read=(own * self.read).contiguous())
 
     def delta(self) -> Float[Tensor, "*experts d_model d_in"]:
         """`left @ right`, fp32."""
@@ -46,6 +54,7 @@ class Certificate:
         wanted_left: The same ratio before rounding: 0 at full strength.
         relative_norm: `|W' - W| / |W|` (Frobenius).
         rank: Rank of the edit.
+        mode: Input-side mode; only in M0 is 0 the goal of `wanted_left` at full strength.
     """
 
     writer: str
@@ -53,6 +62,7 @@ class Certificate:
     wanted_left: float
     relative_norm: float
     rank: int
+    mode: str = "M0"
 
 
 @dataclass(frozen=True)

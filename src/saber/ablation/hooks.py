@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saber.ablation.edit import LowRankEdit
+from saber.errors import EditError
 from saber.model.anatomy import Writer
 from saber.model.weights import held, read_weight
 
@@ -21,6 +22,7 @@ def hook_all(
     """Hook every edit that a hook expresses exactly.
 
     - a linear gets `y + left (right x)`, or `y + left (read (y - bias))` where it is quantised or divided;
+      in another input-side mode than M0 always the former, for the output does not tell what `right` reads;
     - a bias, the constant `left right`;
     - a lookup table, `y + left (read y)`;
     - a fused expert block likewise, once for weights and biases, which is the same for every expert. So it takes an
@@ -28,7 +30,12 @@ def hook_all(
 
     Returns:
         Handles to remove, and the edits that need the weights themselves.
+
+    Raises:
+        EditError: An input-side mode on a weight that is divided among processes.
     """
+    edits = tuple(edits)
+    _require_inputs(model, edits)
     by_module: dict[str, list[LowRankEdit]] = {}
     for edit in edits:
         by_module.setdefault(writers[edit.writer].module, []).append(edit)
@@ -38,7 +45,8 @@ def hook_all(
         form_of = {edit.writer: writers[edit.writer].form for edit in group}
         if {"experts", "expert_bias"} & set(form_of.values()):
             everything = {w.name for w in writers.values() if w.module == name}
-            if everything == {edit.writer for edit in group} and all(e.experts is None for e in group):
+            whole = all(edit.experts is None and edit.mode == "M0" for edit in group)
+            if whole and everything == {edit.writer for edit in group}:
                 handles.append(module.register_forward_hook(_output_hook(group[0])))
             else:
                 rest += group
@@ -55,13 +63,13 @@ def hook_all(
 
 def _hook(model: nn.Module, module: nn.Module, form: str, edit: LowRankEdit) -> Hook | None:
     if form == "bias":
-        adds_it = _is_linear(module) or "norm" in type(module).__name__.lower()
+        adds_it = is_linear(module) or "norm" in type(module).__name__.lower()
         return _constant_hook(edit) if adds_it else None
     if form == "embedding":
-        return _output_hook(edit) if isinstance(module, nn.Embedding) else None
-    if not _is_linear(module):
+        return _output_hook(edit) if isinstance(module, nn.Embedding) and edit.mode == "M0" else None
+    if not is_linear(module):
         return None
-    if held(model, edit.writer) in ("plain", "offloaded"):
+    if edit.mode != "M0" or held(model, edit.writer) in ("plain", "offloaded"):
         return _input_hook(edit)
     # Divided among processes, each of which sees a part of the input but all of the output; or quantised, where the
     # output is what the kernel makes of the weight.
@@ -69,7 +77,18 @@ def _hook(model: nn.Module, module: nn.Module, form: str, edit: LowRankEdit) -> 
     return _output_hook(edit, None if getattr(module, "bias", None) is None else read_weight(model, named))
 
 
-def _is_linear(module: nn.Module) -> bool:
+def _require_inputs(model: nn.Module, edits: Iterable[LowRankEdit]) -> None:
+    """Refuse an edit that reads an input which no single process has."""
+    for edit in edits:
+        if edit.mode != "M0" and held(model, edit.writer) == "sharded":
+            raise EditError(
+                f"{edit.writer} is edited from its input ({edit.mode}), of which each process sees a part",
+                hint="Use --set ablation.input_mode=M0, or a single process.",
+            )
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is `x -> W x + b`."""
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, nn.Linear | Conv1D)

@@ -17,12 +17,16 @@ class Operator:
     """`W' = W - write @ (read @ W)`.
 
     Attributes:
-        write: What is subtracted, `A` (d_model x r).
-        read: What is measured in the writer's raw output, `R^-T diag(alpha) R^T Q^T` (r x d_model).
+        write: What is subtracted, `A R^-T` (d_model x r).
+        read: What is measured in the writer's raw output, `diag(alpha) (G D)^T` (r x d_model).
     """
 
     write: Float[Tensor, "d_model r"]
     read: Float[Tensor, "r d_model"]
+
+    def weighted(self, alpha: Float[Tensor, " r"]) -> Operator:
+        """The same operator with strengths: what each direction loses is linear in its own alpha alone."""
+        return Operator(self.write, alpha[:, None].to(self.read) * self.read)
 
 
 def ablation_operator(
@@ -34,11 +38,24 @@ def ablation_operator(
     post_norm: PostNorm = "ridge",
     ridge: float = 0.03,
 ) -> Operator:
-    """Operator that removes the share `alpha_j` of what a writer adds along each basis vector.
+    """Operator that removes the share `alpha_j` of what a writer adds along each basis vector: see `unit_operator`."""
+    return unit_operator(basis, gain, centred=centred, post_norm=post_norm, ridge=ridge).weighted(alpha)
 
-    With `G = diag(gain)` and `G D = Q R`, the written component along `d_j` is `(R^T Q^T W x)_j` up to the norm's
-    scale, so `M = R^-T diag(alpha) R^T` gives `(G d_j)^T W' = (1 - alpha_j) (G d_j)^T W` for every `A` with
-    `Q^T A = I`. The choices of `A` differ only in collateral:
+
+def unit_operator(
+    basis: Float[Tensor, "d_model r"],
+    gain: Float[Tensor, " d_model"] | None = None,
+    *,
+    centred: bool = False,
+    post_norm: PostNorm = "ridge",
+    ridge: float = 0.03,
+) -> Operator:
+    """Operator that removes all of what a writer adds along each basis vector; column j of `write` is unit j.
+
+    With `G = diag(gain)` and `G D = Q R`, the written component along `d_j` is `(G d_j)^T W x` up to the norm's
+    scale. For every `A` with `Q^T A = I` the columns `w_j` of `A R^-T` obey `(G d_i)^T w_j = 1 if i = j else 0`, so
+    `W' = W - sum_j alpha_j w_j (G d_j)^T W` leaves exactly the share `1 - alpha_j` of each component.
+    The choices of `A` differ only in collateral:
 
     - `least_change`: `A = Q`; the weights move least, the stream also changes along `G Q`.
     - `direction`: `A = G^-1 D R^T`; the stream changes by exactly `-D diag(alpha)` times the written components,
@@ -52,24 +69,31 @@ def ablation_operator(
 
     Args:
         basis: Orthonormal directions `D`.
-        alpha: Strengths, 0 (nothing) to 1 (removed).
         gain: Effective gain of the norms behind the writer; None where there is none.
         centred: A mean-subtracting LayerNorm is among them.
         post_norm: Which solution.
         ridge: c in `tau`.
     """
-    basis64, alpha64 = basis.double(), alpha.double()
+    basis64 = basis.double()
     if (gain is None and not centred) or post_norm == "naive":
-        return Operator(basis64.float(), (alpha64[:, None] * basis64.T).float())
+        return Operator(basis64.float(), basis64.T.float())
     g = torch.ones(len(basis), dtype=torch.float64) if gain is None else gain.double()
-    q, r = torch.linalg.qr(written_directions(basis64, g, centred))
-    mixing = torch.linalg.solve(r.T, alpha64[:, None] * r.T)
-    read = mixing @ q.T
+    written = written_directions(basis64, g, centred)
+    q, r = torch.linalg.qr(written)
+    a = _subtracted(basis64, q, r, g, centred=centred, post_norm=post_norm, ridge=ridge)
+    return Operator(torch.linalg.solve(r, a.T).T.float(), written.T.float())
+
+
+def _subtracted(
+    basis: Tensor, q: Tensor, r: Tensor, g: Tensor, *, centred: bool, post_norm: PostNorm, ridge: float
+) -> Tensor:
+    """`A` of one solution (d_model x r)."""
     if post_norm == "least_change":
-        return Operator(q.float(), read.float())
-    target = basis64 @ r.T
+        return q
+    target = basis @ r.T
     if post_norm == "direction" and not centred:
-        return Operator((target / g[:, None]).float(), read.float())
+        direct: Tensor = target / g[:, None]
+        return direct
     # Constraints K^T A = k: Q^T A = I, and 1^T A = 0 behind a centring norm.
     ones = torch.full((len(g), 1), len(g) ** -0.5, dtype=q.dtype)
     constraints = torch.cat([q, ones], dim=1) if centred else q
@@ -80,8 +104,8 @@ def ablation_operator(
     correction = torch.linalg.solve(
         constraints.T @ (weight[:, None] * constraints), wanted - constraints.T @ free
     )
-    write = free + (weight[:, None] * constraints) @ correction
-    return Operator(write.float(), read.float())
+    a: Tensor = free + (weight[:, None] * constraints) @ correction
+    return a
 
 
 def written_directions(

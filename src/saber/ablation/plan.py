@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from saber.ablation.apply import digest, writers_hash
-from saber.ablation.edit import EditSet, LowRankEdit
-from saber.ablation.operator import (
-    Operator,
-    PostNorm,
-    ablation_operator,
-    orthonormal_additions,
-    written_directions,
-)
+from saber.ablation.operator import PostNorm, orthonormal_additions
+from saber.ablation.units import Unit
 from saber.entanglement.purity import Entanglement, split_direction
-from saber.errors import EditError
-from saber.model.anatomy import Anatomy, Writer, effective_gain, residual_first
-from saber.model.weights import read_weight
 from saber.spectrum.direction import Direction
 
 Scope = Literal["layer", "window", "all"]
 Part = Literal["whole", "pure", "entangled"]
+Weights = Mapping[str, tuple[float, ...]]
+"""By module, a factor for each planned vector."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,9 @@ class EditPlan:
         kinds: Kinds of writers that are edited.
         post_norm: Solution behind post-norms.
         ridge: c of the ridge solution.
-        scale: Common factor on all strengths (line search).
+        scale: Common factor on all strengths, or how far along the path they stand (line search).
+        weights: By module, a further factor for each vector; modules that are not named have 1.
+        path: Weights from the faintest to the strongest edit (functional strengths); empty where there is no path.
     """
 
     vectors: tuple[PlannedVector, ...]
@@ -89,13 +83,19 @@ class EditPlan:
     post_norm: PostNorm
     ridge: float
     scale: float = 1.0
+    weights: Weights = field(default_factory=dict)
+    path: tuple[Weights, ...] = ()
+
+    def places(self, layer: int | None) -> tuple[int, ...]:
+        """Places of the vectors that leave the writers of a layer (None: of the stream's first value)."""
+        if self.scope == "layer":
+            return tuple(i for i, v in enumerate(self.vectors) if v.direction.layer == layer)
+        edited = self.scope == "all" or layer in self.window
+        return tuple(range(len(self.vectors))) if edited else ()
 
     def at(self, layer: int | None) -> tuple[PlannedVector, ...]:
-        """Vectors that leave the writers of a layer (None: of the stream's first value)."""
-        if self.scope == "layer":
-            return tuple(v for v in self.vectors if v.direction.layer == layer)
-        edited = self.scope == "all" or layer in self.window
-        return self.vectors if edited else ()
+        """The vectors at `places`."""
+        return tuple(self.vectors[place] for place in self.places(layer))
 
     def basis(self, layer: int | None) -> Float[Tensor, "d_model r"] | None:
         """Orthonormal columns already planned for a layer; None where there are none."""
@@ -107,9 +107,46 @@ class EditPlan:
         bases = {layer: self.basis(layer) for layer in range(self.n_layers)}
         return {layer: basis.T for layer, basis in bases.items() if basis is not None}
 
+    def strengths(self, units: Sequence[Unit]) -> Float[Tensor, " n"]:
+        """Strength of every unit, at most 1."""
+        scale = 1.0 if self.path else self.scale
+        found = []
+        for unit in units:
+            own = self.weights.get(unit.module)
+            weight = 1.0 if own is None else own[unit.vector]
+            found.append(min(1.0, self.vectors[unit.vector].alpha * scale * weight))
+        return torch.tensor(found)
+
+    def most(self, units: Sequence[Unit]) -> Float[Tensor, " n"]:
+        """Largest strength of every unit, float64."""
+        return torch.tensor([self.vectors[unit.vector].alpha for unit in units], dtype=torch.float64)
+
+    def on_path(self, units: Sequence[Unit], points: Sequence[Float[Tensor, " n"]]) -> EditPlan:
+        """The plan at the last of some strengths, each a share of the vectors' own; `scaled` then moves along them."""
+        most = self.most(units)
+        path = tuple(self._weights(units, alpha / most) for alpha in points)
+        return replace(self, scale=1.0, weights=path[-1], path=path)
+
+    def _weights(self, units: Sequence[Unit], share: Tensor) -> Weights:
+        rows: dict[str, list[float]] = {}
+        for unit, value in zip(units, share.tolist(), strict=True):
+            rows.setdefault(unit.module, [0.0] * len(self.vectors))[unit.vector] = value
+        return {module: tuple(row) for module, row in rows.items()}
+
     def scaled(self, scale: float) -> EditPlan:
-        """The same plan with all strengths multiplied by `scale`."""
-        return replace(self, scale=scale)
+        """The same plan with all strengths multiplied by `scale`, or as far along its path (0 to 1)."""
+        if not self.path:
+            return replace(self, scale=scale)
+        place = min(max(scale, 0.0), 1.0) * len(self.path)
+        above = min(int(place), len(self.path) - 1)
+        share = place - above
+        high = self.path[above]
+        low = self.path[above - 1] if above else {module: (0.0,) * len(row) for module, row in high.items()}
+        weights = {
+            module: tuple(a + share * (b - a) for a, b in zip(low[module], row, strict=True))
+            for module, row in high.items()
+        }
+        return replace(self, scale=scale, weights=weights)
 
     def weakened(self, pass_index: int, scale: float) -> EditPlan:
         """The same plan with the strengths of one pass multiplied by `scale`."""
@@ -185,84 +222,3 @@ def _skip(
 ) -> EditPlan:
     row = Skipped(direction, pass_index, measured.rho, measured.purity, reason)
     return replace(plan, skipped=(*plan.skipped, row))
-
-
-class Compiler:
-    """Compiles plans into edits of one base model; gains and weight hashes are computed once.
-
-    Attributes:
-        routed: By module of fused experts, those that are edited; modules that are not named: all.
-    """
-
-    def __init__(
-        self, model: nn.Module, anatomy: Anatomy, routed: Mapping[str, tuple[int, ...]] | None = None
-    ) -> None:
-        self._model = model
-        self._anatomy = anatomy
-        self.routed = routed or {}
-        self._gains: dict[str, Tensor | None] = {}
-        self._digests: dict[str, str] = {}
-
-    def compile(self, plan: EditPlan) -> EditSet:
-        """Low-rank factors for every writer that the plan reaches, from the base's weights."""
-        edits: dict[str, LowRankEdit] = {}
-        for layer in (None, *range(self._anatomy.n_layers)):
-            vectors = plan.at(layer)
-            basis = plan.basis(layer)
-            alpha = torch.tensor([v.alpha * plan.scale for v in vectors])
-            if basis is None or not bool((alpha > 0).any()):
-                continue
-            for writer in self._anatomy.of(layer, plan.kinds):
-                edits[writer.name] = self._edit(writer, basis, alpha.clamp(max=1.0), plan)
-        return EditSet(edits, writers_hash({name: self._digest(name) for name in edits}))
-
-    def _edit(self, writer: Writer, basis: Tensor, alpha: Tensor, plan: EditPlan) -> LowRankEdit:
-        if writer.name not in self._gains:
-            self._gains[writer.name] = effective_gain(self._model, writer)
-        gain = self._gains[writer.name]
-        written = written_directions(basis, gain, writer.centred)
-        try:
-            operator = ablation_operator(
-                basis, alpha, gain, centred=writer.centred, post_norm=plan.post_norm, ridge=plan.ridge
-            )
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            raise EditError(
-                f"the norm behind {writer.name} silences a planned direction: there is nothing to remove",
-                hint="Leave this kind of writer out with ablation.writers.",
-            ) from error
-        if not bool(operator.write.isfinite().all() and operator.read.isfinite().all()):
-            raise EditError(
-                f"the edit of {writer.name} is not finite: a gain of the norm behind it is 0",
-                hint="Use --set ablation.post_norm=ridge, which stays bounded.",
-            )
-        experts = self.routed.get(writer.module) if writer.n_experts else None
-        return compile_edit(self._model, writer, operator, written / written.norm(dim=0), experts)
-
-    def _digest(self, name: str) -> str:
-        if name not in self._digests:
-            self._digests[name] = digest(read_weight(self._model, name))
-        return self._digests[name]
-
-
-def compile_edit(
-    model: nn.Module,
-    writer: Writer,
-    operator: Operator,
-    directions: Float[Tensor, "d_model r"],
-    experts: tuple[int, ...] | None = None,
-) -> LowRankEdit:
-    """Turn an operator into low-rank factors: `left = -A`, `right = read @ W`, which is 0 for experts left alone."""
-    weight = residual_first(read_weight(model, writer.name).detach(), writer)
-    read = operator.read.to(weight.device)
-    if weight.ndim == 3:  # one expert at a time: in float32 a whole block may not fit
-        right = torch.stack([(read @ expert.float()).cpu() for expert in weight])
-    else:
-        right = (read @ weight.float()).cpu()
-    if experts is not None:
-        kept = torch.zeros(len(right), dtype=torch.bool)
-        kept[list(experts)] = True
-        right[~kept] = 0.0
-    left = -operator.write.contiguous()
-    return LowRankEdit(
-        writer.name, left, right.contiguous(), operator.read.contiguous(), directions.contiguous(), experts
-    )

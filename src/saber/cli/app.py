@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from saber import __version__
+from saber.cli.options import (
+    EXPORT,
+    MEASURED,
+    PROBED,
+    SEARCHED,
+    STRICT,
+    Given,
+    Preset,
+    Set,
+    settings,
+)
 from saber.errors import SaberError
 
 # typer carries its own copy of click in new releases and uses the package in old ones: ask typer for the class.
@@ -29,60 +41,23 @@ Model = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where results go; a new folder.")]
 NeededOut = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the result goes; a new folder.")]
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings; see `saber config`.")
-]
-Preset = Annotated[
-    str | None, typer.Option("--preset", metavar="NAME", help="Published settings; see `saber config`.")
-]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting; repeatable.")
-]
-Spec = Annotated[
-    str | None, typer.Option(metavar="SPEC", help="builtin, a file, or hf:org/name[split]:column.")
-]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 ...")]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
-BatchSize = Annotated[str | None, typer.Option("--batch-size", help="auto or prompts per forward pass.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of every generator.")]
-Export = Annotated[str | None, typer.Option("--export", help="none, checkpoint, adapter or dequantised.")]
-Strict = Annotated[
-    bool | None,
-    typer.Option("--strict", help="Refuse architectures with paths that no weight edit removes."),
-]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-
-
-def _settings(
-    config: Path | None, preset: str | None, assignments: list[str] | None, **options: Any
-) -> tuple[Any, str]:
-    """Options are settings too: they come after the preset, the file and every --set."""
-    from saber.settings import resolve
-
-    given = {key.replace("__", "."): value for key, value in options.items() if value is not None}
-    return resolve(preset=preset, file=config, assignments=assignments or [], options=given)
+Strict = Annotated[bool | None, typer.Option("--strict", help=STRICT.help)]
+Grid = Annotated[
+    list[str] | None,
+    typer.Option("--grid", metavar="SECTION.KEY=A,B", help="Values of one setting; repeatable."),
+]
 
 
 @app.command()
+@settings(*MEASURED, EXPORT, STRICT)
 def run(
     model: Model,
+    *,
     out: Out = None,
-    config: Config = None,
-    preset: Preset = None,
-    set_: Set = None,
-    harmful: Spec = None,
-    harmless: Spec = None,
-    capability: Spec = None,
-    borderline: Spec = None,
-    preserve: Spec = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    batch_size: BatchSize = None,
-    seed: Seed = None,
-    export: Export = None,
-    strict: Strict = None,
+    given: Given,
     resume: Resume = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -90,58 +65,53 @@ def run(
     """Run the five stages on MODEL, evaluate base and edited, write the report and the edited model."""
     from saber.cli import commands
 
-    settings, text = _settings(
-        config,
-        preset,
-        set_,
-        prompts__harmful=harmful,
-        prompts__harmless=harmless,
-        prompts__capability=capability,
-        prompts__borderline=borderline,
-        prompts__preserve=preserve,
-        model__device=device,
-        model__dtype=dtype,
-        model__batch_size=batch_size,
-        seed=seed,
-        export__format=export,
-        model__strict=strict,
-    )
-    commands.run(model, settings, text, out=out, resume=resume, json=json, quiet=quiet)
+    commands.run(model, *given.resolve(), out=out, resume=resume, json=json, quiet=quiet)
 
 
 @app.command()
-def probe(
+@settings(*MEASURED, EXPORT, STRICT, *SEARCHED)
+def search(
     model: Model,
+    *,
     out: Out = None,
-    config: Config = None,
-    preset: Preset = None,
-    set_: Set = None,
-    harmful: Spec = None,
-    harmless: Spec = None,
-    capability: Spec = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    batch_size: BatchSize = None,
-    seed: Seed = None,
+    given: Given,
+    resume: Resume = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
+    """Search MODEL's edits for the front between refusal and drift; recommend a point and write its model."""
+    config, text = given.resolve()  # bad settings are told before the search is imported, which takes seconds
+    from saber.cli.searching import search_command
+
+    search_command(model, config, text, out=out, resume=resume, json=json, quiet=quiet)
+
+
+@app.command()
+@settings(*MEASURED, STRICT)
+def sweep(
+    model: Model,
+    *,
+    grid: Grid = None,
+    out: Out = None,
+    given: Given,
+    resume: Resume = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a grid of settings on MODEL; without --grid, --preset and --config: the published sweep."""
+    from saber.cli.sweeping import base_preset, sweep_command
+
+    base = replace(given, preset=base_preset(given.preset, given.config, grid))
+    sweep_command(model, *base.resolve(), grid or [], out=out, resume=resume, json=json, quiet=quiet)
+
+
+@app.command()
+@settings(*PROBED)
+def probe(model: Model, *, out: Out = None, given: Given, json: Json = False, quiet: Quiet = False) -> None:
     """Stages 1 to 3 only: spectrum, entanglement and their plots; nothing is edited."""
     from saber.cli import commands
 
-    settings, text = _settings(
-        config,
-        preset,
-        set_,
-        prompts__harmful=harmful,
-        prompts__harmless=harmless,
-        prompts__capability=capability,
-        model__device=device,
-        model__dtype=dtype,
-        model__batch_size=batch_size,
-        seed=seed,
-    )
-    commands.probe(model, settings, text, out=out, json=json, quiet=quiet)
+    commands.probe(model, *given.resolve(), out=out, json=json, quiet=quiet)
 
 
 @app.command()
@@ -149,8 +119,8 @@ def coverage(model: Model, set_: Set = None, strict: Strict = None, json: Json =
     """Every residual writer of MODEL: edited, skipped or unknown, and why; exit 2 when something is unknown."""
     from saber.cli import commands
 
-    settings, _ = _settings(None, None, set_, model__strict=strict)
-    commands.coverage(model, settings, json=json)
+    config, _ = Given(assignments=set_ or (), options={STRICT.key: strict}).resolve()
+    commands.coverage(model, config, json=json)
 
 
 @app.command()
@@ -187,12 +157,15 @@ def export_(
     format_: Annotated[
         str, typer.Option("--format", help="checkpoint, adapter or dequantised.")
     ] = "checkpoint",
+    point: Annotated[
+        int | None, typer.Option("--point", metavar="N", help="Any point of a search; see its report.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write the edited model of a run as a checkpoint or a PEFT adapter."""
     from saber.cli import commands
 
-    commands.export(run_folder, out, format_, json=json)
+    commands.export(run_folder, out, format_, point=point, json=json)
 
 
 @app.command()

@@ -22,12 +22,8 @@ def run(
     from saber.cli.job import default_folder, run_job
     from saber.cli.summary import print_summary
 
-    if config.model.tensor_parallel and resume:
-        raise SaberError(
-            "a run that is divided among processes cannot be resumed: only the first of them keeps what was measured",
-            hint="Start it again with another --out.",
-        )
-    with _own_place(config, out or default_folder(model), Screen(quiet=quiet)) as (folder, watch, speaks):
+    require_resumable(config, resume, "run")
+    with own_place(config, out or default_folder(model), Screen(quiet=quiet)) as (folder, watch, speaks):
         # One copy of the model is enough: the other processes measure only.
         own = config if speaks else config.model_copy(update={"export": ExportConfig(format="none")})
         result = run_job(model, own, text, folder, resume=resume, watch=watch)
@@ -37,8 +33,21 @@ def run(
         emit(result)
 
 
+def require_resumable(config: RunConfig, resume: bool, job: str) -> None:
+    """Refuse to resume what several processes did together.
+
+    Raises:
+        SaberError: It was asked for.
+    """
+    if config.model.tensor_parallel and resume:
+        raise SaberError(
+            f"a {job} that is divided among processes cannot be resumed: only the first keeps what was measured",
+            hint="Start it again with another --out.",
+        )
+
+
 @contextmanager
-def _own_place(config: RunConfig, folder: Path, screen: Screen) -> Iterator[tuple[Path, Watch, bool]]:
+def own_place(config: RunConfig, folder: Path, screen: Screen) -> Iterator[tuple[Path, Watch, bool]]:
     """Folder and screen of this process; of those that share a divided model, only the first speaks and writes."""
     if not config.model.tensor_parallel:
         yield folder, screen, True
@@ -105,7 +114,8 @@ def apply(edit: Path, model: str, out: Path, *, json: bool) -> None:
     folder, _ = locate(model)
     with Screen(quiet=json).stage("write the edited checkpoint") as step:
         report = apply_edit(edit, folder, out, extra_files=_card_of(edit), progress=step)
-    worst = max(row.component_left for row in report.certificates)
+    # An edit that reads its input in another mode than M0 leaves most of a component, rightly.
+    worst = max((row.component_left for row in report.certificates if row.mode == "M0"), default=None)
     _say(
         json,
         {"checkpoint": str(out), "edit_sha256": report.edit_sha256, "component_left": worst},
@@ -115,10 +125,10 @@ def apply(edit: Path, model: str, out: Path, *, json: bool) -> None:
 
 def _card_of(edit: Path) -> dict[str, str]:
     """The model card of a finished run, so that an edited checkpoint never goes without one."""
-    from saber.report.build import portable_card
+    from saber.cli.releasing import card_of
     from saber.store import RunFolder
 
-    return {"README.md": portable_card(edit)} if RunFolder(edit).finished else {}
+    return {"README.md": card_of(RunFolder(edit))} if RunFolder(edit).finished else {}
 
 
 def undo(folder: Path, out: Path, *, json: bool) -> None:
@@ -130,14 +140,14 @@ def undo(folder: Path, out: Path, *, json: bool) -> None:
     _say(json, {"base": str(out)}, f"base model, every file as it was: {out}")
 
 
-def export(run_folder: Path, out: Path, format_: str, *, json: bool) -> None:
+def export(run_folder: Path, out: Path, format_: str, *, point: int | None, json: bool) -> None:
     """`saber export`."""
-    from saber.cli.exporting import export_job
+    from saber.cli.releasing import export_job
 
     if format_ not in ("checkpoint", "adapter", "dequantised"):
         raise ExportError(f"unknown format {format_!r}", hint="--format checkpoint, adapter or dequantised")
     with Screen(quiet=json).stage(f"write the {format_}") as step:
-        export_job(run_folder, out, format_, step)
+        export_job(run_folder, out, format_, step, point=point)
     _say(json, {format_: str(out)}, f"{format_}: {out}")
 
 
@@ -162,9 +172,9 @@ def verify(folder: Path, *, json: bool) -> None:
 
 def report(run_folder: Path, *, json: bool) -> None:
     """`saber report`."""
-    from saber.report.build import build_report
+    from saber.report.build import rebuild_report
 
-    page = build_report(run_folder)
+    page = rebuild_report(run_folder)
     _say(json, {"report": str(page)}, f"report: {page}")
 
 

@@ -1,21 +1,35 @@
-"""What leaves a run: the edit itself, and the edited model as a checkpoint or an adapter, checked after a reload."""
+"""What leaves a job while its model is loaded: the edit, and the edited model, checked after a reload."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from saber.ablation.edit import EditSet
+from saber.ablation.edit import Certificate, EditSet
 from saber.config import RunConfig
-from saber.errors import ExportError, ModelError, StoreError
+from saber.errors import ExportError, ModelError
 from saber.model.load import ChatModel, load, skeleton
-from saber.pipeline import Outcome
-from saber.report.build import portable_card
-from saber.store import RunFolder, read_json
+from saber.pipeline.bench import Bench
+from saber.store import RunFolder
 from saber.watch import Step
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edit beside the model that it was made from, still loaded.
+
+    Attributes:
+        bench: Model and prompts.
+        edits: The edit.
+        certificates: What it did to each writer.
+    """
+
+    bench: Bench
+    edits: EditSet
+    certificates: Sequence[Certificate]
 
 
 def check_export(model: str, config: RunConfig) -> None:
@@ -53,8 +67,8 @@ def check_export(model: str, config: RunConfig) -> None:
     carriers([w for w in anatomy.writers if w.kind in config.ablation.writers], bare, anatomy)
 
 
-def own_weights(outcome: Outcome, config: RunConfig) -> Outcome:
-    """The outcome with the edit made from the files on disk, where memory holds quantised copies of them."""
+def own_weights(outcome: Edited, config: RunConfig) -> Edited:
+    """The edit made from the files on disk, where memory holds quantised copies of them."""
     chat = outcome.bench.chat
     if config.model.quantise not in ("4bit", "8bit") or chat.quantisation.on_disk != "none":
         return outcome
@@ -65,7 +79,7 @@ def own_weights(outcome: Outcome, config: RunConfig) -> Outcome:
     return replace(outcome, edits=edits)
 
 
-def save_edit_of(folder: RunFolder, outcome: Outcome, config: RunConfig) -> None:
+def save_edit_of(folder: RunFolder, outcome: Edited, config: RunConfig) -> None:
     """The edit and its record in the run folder."""
     from saber.export.edit_file import save_edit
 
@@ -75,7 +89,7 @@ def save_edit_of(folder: RunFolder, outcome: Outcome, config: RunConfig) -> None
 
 
 def export_run(
-    folder: RunFolder, outcome: Outcome, config: RunConfig, card: Mapping[str, str], step: Step
+    folder: RunFolder, outcome: Edited, config: RunConfig, card: Mapping[str, str], step: Step
 ) -> dict[str, Any]:
     """Write the artefact and compare it, reloaded, with the edit in memory."""
     bench, format_ = outcome.bench, config.export.format
@@ -122,7 +136,7 @@ def export_run(
     return {"format": format_, "folder": str(target), **_compared(outcome, target, config)}
 
 
-def _compared(outcome: Outcome, target: Path, config: RunConfig) -> dict[str, Any]:
+def _compared(outcome: Edited, target: Path, config: RunConfig) -> dict[str, Any]:
     import torch
 
     from saber.export.compare import compare_with_memory
@@ -159,7 +173,7 @@ def _compared(outcome: Outcome, target: Path, config: RunConfig) -> dict[str, An
     }
 
 
-def _comparable(outcome: Outcome, target: Path, config: RunConfig) -> tuple[ChatModel, EditSet]:
+def _comparable(outcome: Edited, target: Path, config: RunConfig) -> tuple[ChatModel, EditSet]:
     """Base and edit whose logits the export must have: unquantised ones, where memory holds quantised weights."""
     from saber.export.edit_file import load_edit
 
@@ -171,46 +185,3 @@ def _comparable(outcome: Outcome, target: Path, config: RunConfig) -> tuple[Chat
         plain = plain.model_copy(update={"dtype": "bfloat16"})
     base = load(chat.name, plain, system=chat.system)
     return base, load_edit(target)[0]
-
-
-def export_job(run_folder: Path, out: Path, format_: str, step: Step) -> None:
-    """`saber export`: the edit of a finished run, without loading the model."""
-    from saber.export.adapter import export_adapter
-    from saber.export.apply import apply_edit, base_of
-    from saber.export.edit_file import certificates_of, load_edit
-    from saber.model.locate import locate
-
-    folder = RunFolder.open(run_folder)
-    if not folder.finished:
-        raise StoreError(
-            f"{run_folder} is not finished", hint="Finish it with saber run ... --out DIR --resume"
-        )
-    model = read_json(folder.manifest)["model"]
-    name = model["name"]
-    revision = model["revision"]
-    base, _ = locate(f"{name}@{revision}" if revision and "@" not in name else name)
-    card = {"README.md": portable_card(folder.path)}
-    if format_ == "dequantised":
-        from saber.export.dequantised import export_dequantised
-
-        edits, _ = load_edit(folder.path)
-        _, anatomy = base_of(base)
-        export_dequantised(
-            base, edits, anatomy, out, base_name=name, revision=revision, extra_files=card, progress=step
-        )
-        return
-    if format_ == "checkpoint":
-        apply_edit(folder.path, base, out, extra_files=card, progress=step)
-        return
-    edits, record = load_edit(folder.path)
-    bare, anatomy = base_of(base)
-    export_adapter(
-        edits,
-        anatomy,
-        bare,
-        out,
-        base_name=name,
-        revision=revision,
-        certificates=certificates_of(record),
-        extra_files=card,
-    )

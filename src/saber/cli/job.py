@@ -6,15 +6,15 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from saber.cli.exporting import check_export, export_run, own_weights, save_edit_of
-from saber.config import RunConfig
+from saber.cli.exporting import Edited, check_export, export_run, own_weights, save_edit_of
+from saber.config import RunConfig, without_passwords
 from saber.errors import SaberError, StoreError
 from saber.pipeline import Outcome, probe, run
 from saber.pipeline.bench import Bench
@@ -23,6 +23,9 @@ from saber.report.build import build_probe_plots, build_report, portable_card
 from saber.settings import to_toml
 from saber.store import RunFolder, read_json, write_json, write_text
 from saber.watch import Watch
+
+SEARCH = "search_job"
+"""State that marks the folder of a search."""
 
 
 def default_folder(model: str) -> Path:
@@ -41,15 +44,14 @@ def run_job(
     """
     started = time.perf_counter()
     folder = RunFolder.create(out, resume=resume)
-    _check_resumed(folder, model, config)
+    require_kind(folder, "run")
+    check_resumed(folder, model, config)
     if folder.finished:
-        if not folder.evaluation.is_file():
-            raise StoreError(f"{out} holds a probe, not a run", hint="Give another folder with --out.")
         return _result(folder, read_json(folder.manifest))
-    with _started(folder, config, text):
+    with begun(folder, config, text, [folder.spectrum]):
         check_export(model, config)
         with run(model, config, folder, watch) as outcome:
-            manifest = _finish(folder, own_weights(outcome, config), config, started, watch)
+            manifest = _finish(folder, outcome, config, started, watch)
     return _result(folder, manifest)
 
 
@@ -57,16 +59,17 @@ def _finish(
     folder: RunFolder, outcome: Outcome, config: RunConfig, started: float, watch: Watch
 ) -> dict[str, Any]:
     """Everything behind the evaluation: edit, report, export and, last, the manifest."""
-    save_edit_of(folder, outcome, config)
-    manifest = _manifest(outcome.bench, config, outcome.timings)
-    _add_cost(manifest, outcome.bench, started)
+    edited = own_weights(Edited(outcome.bench, outcome.edits, outcome.certificates), config)
+    save_edit_of(folder, edited, config)
+    manifest = manifest_of(outcome.bench, config, outcome.timings)
+    add_cost(manifest, outcome.bench, started)
     with watch.stage("report"):
         build_report(folder.path, manifest)
     if config.export.format != "none":
         with watch.stage(f"export the {config.export.format} and verify it") as step:
             card = {"README.md": portable_card(folder.path, manifest)}
-            manifest["export"] = export_run(folder, outcome, config, card, step)
-    _add_cost(manifest, outcome.bench, started)
+            manifest["export"] = export_run(folder, edited, config, card, step)
+    add_cost(manifest, outcome.bench, started)
     write_json(folder.manifest, manifest)
     return manifest
 
@@ -75,10 +78,13 @@ def probe_job(model: str, config: RunConfig, text: str, out: Path, *, watch: Wat
     """`saber probe`: stages 1 to 3 and their plots."""
     started = time.perf_counter()
     folder = RunFolder.create(out)
-    with _started(folder, config, text), probe(model, config, folder, watch) as (bench, seen):
+    with (
+        begun(folder, config, text, [folder.spectrum]),
+        probe(model, config, folder, watch) as (bench, seen),
+    ):
         plots = build_probe_plots(folder.path)
-        manifest = _manifest(bench, config, {})
-        _add_cost(manifest, bench, started)
+        manifest = manifest_of(bench, config, {})
+        add_cost(manifest, bench, started)
         write_json(folder.manifest, manifest)
         names = [direction.name for direction in seen.ranked]
     spectrum, entanglement = read_json(folder.spectrum), read_json(folder.entanglement)
@@ -92,29 +98,65 @@ def probe_job(model: str, config: RunConfig, text: str, out: Path, *, watch: Wat
 
 
 @contextmanager
-def _started(folder: RunFolder, config: RunConfig, text: str) -> Iterator[None]:
-    """A run that the user must fix before it found anything leaves no folder behind."""
+def begun(folder: RunFolder, config: RunConfig, text: str, findings: Sequence[Path]) -> Iterator[None]:
+    """Keep the settings; a job that the user must fix before it has findings leaves no folder behind."""
     new = not folder.resolved_toml.exists()
-    write_text(folder.run_toml, text)
-    write_text(folder.resolved_toml, to_toml(config))
+    write_text(folder.run_toml, without_passwords(text))
+    write_text(folder.resolved_toml, _resolved(config))
     try:
         yield
     except SaberError:
-        if new and not folder.spectrum.exists():
+        if new and not any(path.exists() for path in findings):
             folder.discard()
         raise
 
 
-def _check_resumed(folder: RunFolder, model: str, config: RunConfig) -> None:
-    """Refuse to go on with other settings; an unfinished run may change those that change no result."""
+def _resolved(config: RunConfig) -> str:
+    """Every setting as TOML; what the configuration hides when it is written stays hidden."""
+    return to_toml(RunConfig.model_validate(config.model_dump()))
+
+
+def require_kind(folder: RunFolder, kind: str) -> None:
+    """Refuse to resume in a folder that another command filled.
+
+    Raises:
+        StoreError: It holds something else.
+    """
+    found = _kind(folder)
+    if folder.resolved_toml.is_file() and found != kind:
+        raise StoreError(
+            f"{folder.path} holds a {found}, not a {kind}", hint="Give another folder with --out."
+        )
+
+
+def _kind(folder: RunFolder) -> str:
+    if folder.has_state("sweep"):
+        return "sweep"
+    if folder.has_state(SEARCH):
+        return "search"
+    return "probe" if folder.finished and not folder.evaluation.is_file() else "run"
+
+
+def check_resumed(folder: RunFolder, model: str, config: RunConfig, free: Sequence[str] = ()) -> None:
+    """Refuse to go on with other settings; an unfinished job may change those that change no result.
+
+    Args:
+        folder: Where the job began.
+        model: The model.
+        config: The settings now.
+        free: More keys that an unfinished job may change.
+
+    Raises:
+        StoreError: Names the first key that differs.
+    """
     if not folder.resolved_toml.is_file():
         return
     before = _flat(tomllib.loads(folder.resolved_toml.read_text(encoding="utf-8")))
-    now = _flat(tomllib.loads(to_toml(config)))
+    now = _flat(tomllib.loads(_resolved(config)))
     if folder.finished:
         before["MODEL"], now["MODEL"] = read_json(folder.manifest)["model"]["name"], model
-    free = () if folder.finished else ("export.format", "model.batch_size")
-    other = [key for key in now if now[key] != before.get(key) and key not in free]
+    may = () if folder.finished else ("export.format", "model.batch_size", *free)
+    other = [key for key in now if now[key] != before.get(key) and key not in may]
     if other:
         key = other[0]
         hint = "Resume with the settings in its resolved.toml, or give another folder with --out."
@@ -134,7 +176,8 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _manifest(bench: Bench, config: RunConfig, timings: dict[str, float]) -> dict[str, Any]:
+def manifest_of(bench: Bench, config: RunConfig, timings: Mapping[str, float]) -> dict[str, Any]:
+    """What a job worked on and with."""
     chat = bench.chat
     return {
         "saber_version": versions()["saber-llm"],
@@ -159,8 +202,8 @@ def _manifest(bench: Bench, config: RunConfig, timings: dict[str, float]) -> dic
         "dtype": str(chat.dtype).removeprefix("torch."),
         "quantisation": asdict(chat.quantisation),
         "notes": list(chat.notes),
-        "timings": timings,
-        "command": " ".join(["saber", *sys.argv[1:]]),
+        "timings": dict(timings),
+        "command": " ".join(["saber", *map(without_passwords, sys.argv[1:])]),
     }
 
 
@@ -187,7 +230,8 @@ def _tokens_row(bench: Bench) -> dict[str, list[str]]:
     }
 
 
-def _add_cost(manifest: dict[str, Any], bench: Bench, started: float) -> None:
+def add_cost(manifest: dict[str, Any], bench: Bench, started: float) -> None:
+    """What a job has cost until now."""
     manifest["cost"] = {
         "seconds": time.perf_counter() - started,
         "bare_forward_seconds": bench.clock.seconds,

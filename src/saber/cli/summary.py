@@ -31,7 +31,7 @@ def print_summary(result: Mapping[str, Any]) -> None:
         table.add_row(f"correct: {name}", *(rate(e, short=narrow) for e in row))
     stdout.print(table)
     _print_drift(evaluation)
-    _print_places(result)
+    print_places(result)
 
 
 def _print_drift(evaluation: Mapping[str, Any]) -> None:
@@ -47,7 +47,8 @@ def _print_drift(evaluation: Mapping[str, Any]) -> None:
     )
 
 
-def _print_places(result: Mapping[str, Any]) -> None:
+def print_places(result: Mapping[str, Any]) -> None:
+    """Where the files are, and what they cost."""
     export, cost = result["export"], result["cost"]
     if export:
         gap = export["logits_vs_in_place"]

@@ -34,9 +34,9 @@ class Entanglement:
     """Entangled share, 0-1."""
     purity: float
     """1 - rho."""
-    random_rho: float
-    """What `rho` is for a random direction of this layer: entanglement is what exceeds it."""
-    measure: Measure
+    random_rho: float | None
+    """What `rho` is for a random direction of this layer: entanglement is what exceeds it; None where not measured."""
+    measure: Measure | Literal["functional"]
     """How `rho` was measured."""
 
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from saber.ablation.edit import Certificate, EditSet, LowRankEdit
+from saber.ablation.reader import InputMode
 from saber.errors import EditError, StoreError
 from saber.provenance import settings_hash, sha256_file
 from saber.store import RunFolder, read_json, read_tensors, write_json, write_tensors
@@ -22,6 +23,9 @@ TENSORS = "saber_edit.safetensors"
 UNDO = "saber_undo.safetensors"
 """What brings the base back from an exported checkpoint."""
 FORMAT = 2
+"""Format of edits whose writers are all in M0."""
+FORMAT_WITH_MODES = 3
+"""The same with a mode beside the rank of a writer; a SABER that knows no modes must not read it as M0."""
 _SEAL = "record_sha256"
 _PARTS = ("left", "right", "read", "directions")
 
@@ -50,7 +54,7 @@ def save_edit(
         record,
         sealed(
             {
-                "format": FORMAT,
+                "format": FORMAT if all(edit.mode == "M0" for edit in edits) else FORMAT_WITH_MODES,
                 "edit_sha256": edits.sha256,
                 "base_sha256": edits.base_sha256,
                 "tensors_sha256": sha256_file(tensors),
@@ -120,9 +124,9 @@ def read_record(path: Path) -> dict[str, Any]:
     missing = [key for key in needed if not isinstance(record, dict) or key not in record]
     if missing:
         raise EditError(f"{path} is not a SABER edit: it lacks {', '.join(missing)}", hint=_AGAIN)
-    if record["format"] != FORMAT:
+    if record["format"] not in (FORMAT, FORMAT_WITH_MODES):
         raise EditError(
-            f"{path} has format {record['format']}, this SABER reads {FORMAT}",
+            f"{path} has format {record['format']}, this SABER reads {FORMAT} and {FORMAT_WITH_MODES}",
             hint="Use the release of SABER (saber-llm) that wrote it.",
         )
     if sealed(record) != record:
@@ -171,11 +175,18 @@ def _paths(path: Path) -> tuple[Path, Path]:
 
 def _row(edit: LowRankEdit) -> dict[str, Any]:
     row: dict[str, Any] = {"rank": edit.left.shape[1]}
-    return row if edit.experts is None else {**row, "experts": list(edit.experts)}
+    if edit.experts is not None:
+        row["experts"] = list(edit.experts)
+    if edit.mode != "M0":
+        row["mode"] = edit.mode
+    return row
 
 
 def _edit(name: str, row: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LowRankEdit:
     # Copies: what is mapped from a file is aligned otherwise, which can change the last bit of a product.
     left, right, read, directions = (tensors[f"{name}.{part}"].clone() for part in _PARTS)
     experts = tuple(row["experts"]) if "experts" in row else None
-    return LowRankEdit(name, left, right, read, directions, experts)
+    mode = row.get("mode", "M0")
+    if mode not in get_args(InputMode):
+        raise KeyError(f"{name} has the unknown mode {mode}")
+    return LowRankEdit(name, left, right, read, directions, experts, mode)

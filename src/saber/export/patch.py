@@ -98,6 +98,7 @@ class Tally:
             float((self._wanted.sqrt() / before).max()),
             (self._change / max(self._base, 1e-60)) ** 0.5,
             self._edit.left.shape[1],
+            self._edit.mode,
         )
 
 

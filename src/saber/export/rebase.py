@@ -33,6 +33,10 @@ def rebased(
 ) -> tuple[EditSet, float]:
     """The edit with `right = read @ W` from a folder's tensors; `left`, `read` and the directions stay.
 
+    Where an input-side mode other than M0 chose `right`, it stays too: it reads inputs, and what it is to remove of
+    them differs by the rounding alone. Nothing in it tells one base from another, so such writers are only taken
+    over if the base's hash is the same, or writers in M0 show that it is.
+
     The operator depends on the directions and on norms, which nobody quantises; only its product with the weight does.
     The folder must hold what the edit was made from: the same weights up to rounding, or weights that bitsandbytes
     rounds to them.
@@ -48,27 +52,38 @@ def rebased(
         The edit, and the largest relative difference between what the folder would give and what the edit holds.
 
     Raises:
-        EditError: The folder holds another model.
+        EditError: The folder holds another model, or nothing shows that it does not.
         ExportError: A writer has no tensor, or several, on disk.
     """
     writers = anatomy.named()
-    found = writers_on_disk(folder, places(folder), edits, anatomy, model=model)
+    there = writers_on_disk(folder, places(folder), edits, anatomy, model=model)
     new: dict[str, LowRankEdit] = {}
     digests: dict[str, str] = {}
     worst = 0.0
     for edit in edits:
-        weight = _weight(folder, found[edit.writer], writers[edit.writer])
+        weight = _weight(folder, there[edit.writer], writers[edit.writer])
         view = residual_first(weight, writers[edit.writer]).float()
+        digests[edit.writer] = digest(weight)
+        if edit.mode != "M0":
+            new[edit.writer] = edit
+            continue
         worst = max(worst, _difference(edit, view, writers[edit.writer], quantise))
         new[edit.writer] = replace(edit, right=_right(edit, view))
-        digests[edit.writer] = digest(weight)
     if not worst <= _ROUNDING:
         raise EditError(
             f"the writers in {folder} are not those that the edit was made from: what they write along its "
             f"directions differs by {worst:.1%}, where rounding explains {_ROUNDING:.1%}",
             hint="Apply an edit only to the base model that it was made from.",
         )
-    return EditSet(new, writers_hash(digests)), worst
+    found = writers_hash(digests)
+    if found != edits.base_sha256 and all(edit.mode != "M0" for edit in edits):
+        raise EditError(
+            f"the writers in {folder} hash to {found[:12]}, the edit was made for {edits.base_sha256[:12]}, and all of "
+            "them are edited from their inputs, so that nothing shows whether they differ by rounding alone",
+            hint="Load the base in the type of the export (--dtype bfloat16) when the edit is made, or export an "
+            "adapter.",
+        )
+    return EditSet(new, found), worst
 
 
 def _weight(folder: Path, held: Held, writer: Writer) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saber.ablation.apply import certify, digest, digest_of_parts, writers_hash
-from saber.ablation.edit import EditSet, LowRankEdit
+from saber.ablation.edit import Certificate, EditSet, LowRankEdit
 from saber.config import ModelConfig
 from saber.errors import ExportError, ModelError, SaberError
 from saber.export.adapter import WEIGHTS, adapter_tensors, edited_writers, with_adapter
@@ -125,20 +125,43 @@ def _certificate(folder: Path, edits: EditSet, record: Mapping[str, Any]) -> tup
     held = held_by_record(edits, record["export"], places(folder))
     names = (piece.name for edit in edits for _, piece in held[edit.writer].pieces(edit))
     differences = load_undo(folder, names)
-    recorded = {row.writer: row.component_left for row in certificates_of(record)}
-    worst = 0.0
+    recorded = {row.writer: row for row in certificates_of(record)}
+    found = []
     digests = {}
     for edit in edits:
         tally = Tally(edit)
         base = _reverting(folder, held[edit.writer], edit, differences, record["export"]["chunk"], tally)
         digests[edit.writer] = digest_of_parts(held[edit.writer].values(base))
-        left, said = tally.certificate().component_left, recorded[edit.writer]
-        if not abs(left - said) <= _TOLERANCE:
-            return False, f"{edit.writer}: {left:.4f} of a component is left, the certificate says {said:.4f}"
-        worst = max(worst, left)
+        own, said = tally.certificate(), recorded[edit.writer]
+        left, wanted = own.component_left, said.component_left
+        if not abs(left - wanted) <= _TOLERANCE:
+            return (
+                False,
+                f"{edit.writer}: {left:.4f} of a component is left, the certificate says {wanted:.4f}",
+            )
+        if not abs(own.relative_norm - said.relative_norm) <= _TOLERANCE * said.relative_norm:
+            change = f"{own.relative_norm:.4%} of its norm, the certificate says {said.relative_norm:.4%}"
+            return False, f"{edit.writer} changes by {change}"
+        found.append(own)
     if writers_hash(digests) != record["export"]["base_writers_sha256"]:
         return False, "the undo record does not lead back to the base"
-    return True, f"{len(edits)} writers; most left of a component: {worst:.2e}; undo leads back to the base"
+    return True, f"{_summary(edits, found)}; undo leads back to the base"
+
+
+def _summary(edits: EditSet, found: Sequence[Certificate]) -> str:
+    """What certificates come to: in M0 what is left of a component, in other input-side modes how much changed."""
+    standard = [row for row in found if edits.edits[row.writer].mode == "M0"]
+    others = [row for row in found if edits.edits[row.writer].mode != "M0"]
+    said = [f"{len(found)} writers"]
+    if standard:
+        said.append(f"most left of a component: {max(row.component_left for row in standard):.2e}")
+    if others:
+        modes = ", ".join(sorted({edits.edits[row.writer].mode for row in others}))
+        most = max(row.relative_norm for row in others)
+        said.append(
+            f"{len(others)} read their inputs in {modes} and change by at most {most:.2e} of their norm"
+        )
+    return "; ".join(said)
 
 
 def _reverting(
@@ -211,5 +234,4 @@ def _adapter_certificate(
     more = [key for key in found if key not in wanted]
     if more:
         return False, f"{WEIGHTS}: {more[0]} is not of the edit"
-    worst = max(row.component_left for row in certify(chat.model, anatomy, edits))
-    return True, f"{len(edits)} writers; most left of a component after merging: {worst:.2e}"
+    return True, f"merged: {_summary(edits, certify(chat.model, anatomy, edits))}"

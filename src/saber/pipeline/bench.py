@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from saber.ablation.plan import Compiler
+from saber.ablation.compiler import Compiler
 from saber.config import PromptsConfig, RunConfig
 from saber.errors import ProbeError
 from saber.evaluation.replies import Reply, ask, read
@@ -18,6 +18,7 @@ from saber.model.generate import Answer, batches, first_logits
 from saber.model.load import ChatModel, load
 from saber.model.padding import company
 from saber.pipeline.clock import ForwardClock
+from saber.pipeline.reading import Reading, reading
 from saber.probe.routing import routed_experts
 from saber.prompts import ROLES, Prompt, PromptSet, Role, Split, check_disjoint, load_prompts, split_prompts
 from saber.prompts.thought import opens_thought
@@ -43,7 +44,9 @@ class Bench:
         probe_starts: Index of the first visible token of each answer; None where only a thought was read.
         dropped: PROBE prompts left out because the base behaves otherwise, by role.
         tokens: First tokens that tell refusals from answers.
+        ask: The base's replies to further prompts, by a name under which they are kept; asked once.
         clock: Time spent inside the model.
+        reading: What writers read of their inputs; None for the standard mode (M0).
     """
 
     chat: ChatModel
@@ -56,7 +59,9 @@ class Bench:
     probe_starts: Mapping[Role, tuple[int | None, ...]]
     dropped: Mapping[Role, int]
     tokens: RefusalTokens
+    ask: Callable[[str, Sequence[Prompt]], list[Reply]]
     clock: ForwardClock
+    reading: Reading | None = None
 
 
 class Memory:
@@ -161,8 +166,30 @@ def prepare(name: str, config: RunConfig, memory: Memory, watch: Watch) -> Itera
         if config.ablation.experts == "routed":
             share = config.ablation.expert_share
             routed = routed_experts(chat, anatomy, probe["harmful"], answers["harmful"], share=share)
-        compiler = Compiler(chat.model, anatomy, routed)
-        yield Bench(chat, anatomy, compiler, sets, splits, probe, answers, starts, dropped, tokens, clock)
+        most = config.evaluation.max_new_tokens
+
+        def ask_more(name: str, prompts: Sequence[Prompt]) -> list[Reply]:
+            with watch.stage(f"base answers ({name})") as step:
+                return memory.replies(name, chat, prompts, max_new_tokens=most, step=step)
+
+        severe = splits["preserve"].probe
+        reader = reading(config, chat, anatomy, probe, answers, severe, ask_more, watch)
+        compiler = Compiler(chat.model, anatomy, routed, reader)
+        yield Bench(
+            chat,
+            anatomy,
+            compiler,
+            sets,
+            splits,
+            probe,
+            answers,
+            starts,
+            dropped,
+            tokens,
+            ask_more,
+            clock,
+            reader,
+        )
 
 
 def _say_how_it_is_asked(chat: ChatModel, watch: Watch) -> None:

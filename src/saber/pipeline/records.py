@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -67,11 +66,22 @@ def entanglement_json(passes: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for found in passes
         for name, row in found["entanglement"]["directions"].items()
     }
-    return {**passes[0]["entanglement"], "directions": merged}
+    last = next((found for found in reversed(passes) if "damage" in found), passes[-1])
+    added: dict[str, Any] = {key: last[key] for key in ("units", "damage") if key in last}
+    functional = {
+        f"{name}@{i}" if i else name: row
+        for i, found in enumerate(passes)
+        for name, row in found.get("functional", {}).items()
+    }
+    if functional:
+        added["functional"] = functional
+    return {**passes[0]["entanglement"], "directions": merged, **added}
 
 
-def plan_json(refinement: Refinement[Signal], anatomy: Anatomy) -> dict[str, Any]:
-    """plan.json: every ranked direction with what happened to it, and the passes."""
+def plan_json(
+    refinement: Refinement[Signal], anatomy: Anatomy, evidence: Mapping[str, Any]
+) -> dict[str, Any]:
+    """plan.json: every ranked direction with what happened to it, the passes, and `evidence` about the path."""
     plan = refinement.plan
     layers = [layer for layer in range(plan.n_layers) if plan.at(layer)]
     return {
@@ -90,6 +100,7 @@ def plan_json(refinement: Refinement[Signal], anatomy: Anatomy) -> dict[str, Any
             "passes": [pass_row(one) for one in refinement.passes],
             "stopped": refinement.stopped,
         },
+        **evidence,
     }
 
 
@@ -151,6 +162,8 @@ def pass_state(one: Pass[Signal]) -> tuple[dict[str, Any], dict[str, Tensor]]:
             {"part": v.part, "alpha": v.alpha, "pass": v.pass_index, "rho": v.rho, "purity": v.purity}
             for v in plan.vectors
         ],
+        "weights": dict(plan.weights),
+        "path": [dict(point) for point in plan.path],
         "skipped": [
             {"pass": s.pass_index, "rho": s.rho, "purity": s.purity, "reason": s.reason} for s in plan.skipped
         ],
@@ -182,7 +195,12 @@ def pass_from_state(
         Skipped(direction, row["pass"], row["rho"], row["purity"], row["reason"])
         for direction, row in zip(directions[n:], record["skipped"], strict=True)
     )
-    plan = EditPlan(**{**_fields(empty), "vectors": vectors, "skipped": skipped})
+    weights, *path = [
+        {module: tuple(row) for module, row in point.items()}
+        for point in (record["weights"], *record["path"])
+    ]
+    changed = {"vectors": vectors, "skipped": skipped, "weights": weights, "path": tuple(path)}
+    plan = EditPlan(**{**_fields(empty), **changed})
     row = record["pass"]
     signal = Signal(
         refusal=_estimate(row["refusal"]),
@@ -211,8 +229,3 @@ def _fields(plan: EditPlan) -> dict[str, Any]:
 def _estimate(row: Mapping[str, Any]) -> Estimate:
     fields: dict[str, Any] = {name: row.get(name) for name in Estimate.__dataclass_fields__}
     return Estimate(**fields)
-
-
-def certificate_rows(certificates: Sequence[Any]) -> list[dict[str, Any]]:
-    """Certificates as JSON rows."""
-    return [asdict(certificate) for certificate in certificates]

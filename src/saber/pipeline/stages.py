@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class Look:
         window: Layers of the depth window.
         chosen: Layers that the strategy chose.
         ranked: Directions to remove, best first.
+        measures: Geometric rho and variance purity of each ranked direction, by name.
     """
 
     spectrum: Spectrum
@@ -43,6 +44,7 @@ class Look:
     window: tuple[int, ...]
     chosen: tuple[int, ...]
     ranked: tuple[Direction, ...]
+    measures: Mapping[str, Mapping[str, float]]
 
 
 def empty_plan(bench: Bench, config: RunConfig) -> EditPlan:
@@ -125,7 +127,8 @@ def look(
         capability,
         harmful,
         harmless,
-        measure=config.entanglement.measure,
+        # Ranking needs a measure before there are units; the functional one follows in `pipeline.strengths`.
+        measure="variance" if config.entanglement.measure == "variance" else "geometric",
         rank=config.entanglement.rank,
         kappa=config.entanglement.kappa,
     )
@@ -140,21 +143,54 @@ def look(
         layer: capability_subspace(capability[:, layer], config.entanglement.rank)[0].float()
         for layer in chosen
     }
-    return Look(spectrum, entanglement, subspaces, window, tuple(sorted(chosen)), tuple(ranked))
+    measures = _measures(ranked, harmful, harmless, capability, config)
+    return Look(spectrum, entanglement, subspaces, window, tuple(sorted(chosen)), tuple(ranked), measures)
 
 
-def grow(plan: EditPlan, seen: Look, config: RunConfig, pass_index: int) -> EditPlan:
-    """Stage 4: add a pass's directions to the plan, weaker from pass to pass."""
+def _measures(
+    ranked: Sequence[Direction], harmful: Tensor, harmless: Tensor, capability: Tensor, config: RunConfig
+) -> dict[str, dict[str, float]]:
+    """Both measures that need activations only: what functional entanglement is compared with."""
+    section = config.entanglement
+    geometric, variance = (
+        measure_entanglement(
+            ranked, capability, harmful, harmless, measure=measure, rank=section.rank, kappa=section.kappa
+        )
+        for measure in ("geometric", "variance")
+    )
+    return {
+        name: {"rho": found.rho, "variance_purity": variance[name].purity}
+        for name, found in geometric.items()
+    }
+
+
+def grow(
+    plan: EditPlan,
+    seen: Look,
+    config: RunConfig,
+    pass_index: int,
+    *,
+    entanglement: Mapping[str, Entanglement] | None = None,
+) -> EditPlan:
+    """Stage 4: add a pass's directions to the plan, weaker from pass to pass.
+
+    Args:
+        plan: What is removed already.
+        seen: This pass's directions.
+        config: The run's settings.
+        pass_index: Which pass.
+        entanglement: Of the ranked directions, where it was measured otherwise than in `seen`.
+    """
     ablation = config.ablation
     return extend(
         plan,
         seen.ranked,
-        seen.entanglement,
+        {**seen.entanglement, **(entanglement or {})},
         seen.subspaces,
         alpha_base=ablation.alpha_base * config.refinement.decay**pass_index,
         alpha_entangled=ablation.alpha_entangled,
         threshold=config.entanglement.threshold,
-        purity_scaling=ablation.purity_scaling,
+        purity_scaling=ablation.strengths == "purity",
         pass_index=pass_index,
     )
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saber.errors import ReportError
+from saber.report.canvas import Plot
 from saber.report.card import model_card
 from saber.report.findings import read_findings
+from saber.report.inputs import read_files, read_settings
 from saber.report.page import report_page
 from saber.report.plots import draw_plots, layers_plot, purity_plot
-from saber.report.record import INCOMPLETE, Record
+from saber.report.record import Record
 from saber.report.rows import Evidence
+from saber.report.search_page import point_card, read_search, search_card, search_page, search_plots
+from saber.report.sweep_page import read_sweep_evidence, sweep_card, sweep_figures, sweep_page
 from saber.store import RunFolder, atomic_write_bytes, read_json, write_text
 
 NO_EDIT = {
@@ -46,7 +48,42 @@ def build_report(run: Path, manifest: Mapping[str, object] | None = None) -> Pat
     folder = RunFolder.open(run)
     evidence = read_evidence(folder, manifest)
     plots = draw_plots(evidence)
-    card, page = model_card(evidence, plots), report_page(evidence, plots)
+    return _write(folder, plots, model_card(evidence, plots), report_page(evidence, plots))
+
+
+def build_search_report(run: Path, manifest: Mapping[str, object] | None = None) -> Path:
+    """Writes plots/*.png, README.md and report.html of a search; arguments and errors as for `build_report`.
+
+    It needs front.json, resolved.toml and the manifest; entanglement.json (units) and evaluation.json (TEST of the
+    recommended point) are shown where they are.
+    """
+    folder = RunFolder.open(run)
+    found = read_search(folder, manifest)
+    plots = search_plots(found)
+    return _write(folder, plots, search_card(found, plots), search_page(found, plots))
+
+
+def build_sweep_report(run: Path, manifest: Mapping[str, object] | None = None) -> Path:
+    """Writes plots/*.png, README.md and report.html of a sweep; arguments and errors as for `build_report`.
+
+    It needs sweep.json, resolved.toml and the manifest.
+    """
+    folder = RunFolder.open(run)
+    found = read_sweep_evidence(folder, manifest)
+    plots = sweep_figures(found)
+    return _write(folder, plots, sweep_card(found, plots), sweep_page(found, plots))
+
+
+def rebuild_report(run: Path) -> Path:
+    """Writes the report of a finished folder again, whichever command made it; errors as for `build_report`."""
+    folder = RunFolder.open(run)
+    if folder.sweep.is_file():
+        return build_sweep_report(run)
+    return build_search_report(run) if folder.front.is_file() else build_report(run)
+
+
+def _write(folder: RunFolder, plots: Sequence[Plot], card: str, page: str) -> Path:
+    """Writes what was rendered; the page comes last."""
     folder.plots.mkdir(exist_ok=True)
     for plot in plots:
         atomic_write_bytes(folder.plots / f"{plot.name}.png", plot.png)
@@ -58,6 +95,11 @@ def build_report(run: Path, manifest: Mapping[str, object] | None = None) -> Pat
 def portable_card(run: Path, manifest: Mapping[str, object] | None = None) -> str:
     """The model card without links to figures: it travels with an exported model."""
     return model_card(read_evidence(RunFolder.open(run), manifest))
+
+
+def portable_point_card(run: Path, number: int, manifest: Mapping[str, object] | None = None) -> str:
+    """The model card of one point of a search, without links to figures: it travels with the exported model."""
+    return point_card(read_search(RunFolder.open(run), manifest), number)
 
 
 def build_probe_plots(run: Path) -> tuple[Path, ...]:
@@ -86,12 +128,5 @@ def read_evidence(folder: RunFolder, manifest: Mapping[str, object] | None = Non
         "edit": folder.edit_record,
         **({} if manifest else {"manifest": folder.manifest}),
     }
-    for path in (*paths.values(), folder.resolved_toml):
-        if not path.is_file():
-            raise ReportError(f"No report without its evidence: {path} does not exist.", hint=INCOMPLETE)
-    try:
-        settings = tomllib.loads(folder.resolved_toml.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ReportError(f"{folder.resolved_toml} is not valid TOML ({error}).", hint=INCOMPLETE) from None
-    files = {name: read_json(path) for name, path in paths.items()}
-    return Evidence.read({"manifest": manifest, **files}, settings)
+    files = read_files(paths)
+    return Evidence.read({"manifest": manifest, **files}, read_settings(folder))

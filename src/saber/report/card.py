@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from saber.report import edit_tables, tables
+from saber.report import edit_tables, path, tables, units
+from saber.report.canvas import Plot
 from saber.report.phrases import rate
-from saber.report.plots import Plot
-from saber.report.rows import UNKNOWN, Evidence
-from saber.report.tables import Table
+from saber.report.rows import UNKNOWN, Evidence, Sourced
+from saber.report.table import Table
 
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
@@ -25,6 +25,22 @@ def model_card(evidence: Evidence, plots: Sequence[Plot] = ()) -> str:
         evidence: The run.
         plots: Figures that lie in plots/ beside the card; none for a card that travels alone.
     """
+    found = evidence.findings
+    return render_card(
+        "card.md.j2",
+        evidence,
+        plots=plots,
+        tables=tables,
+        units=units,
+        path=path,
+        bank=found.units,
+        route=found.path,
+        confidence=confidence(evidence),
+    )
+
+
+def render_card(template: str, evidence: Sourced, **context: object) -> str:
+    """Renders a Markdown template; everything printed is escaped unless it is Markdown already."""
     environment = Environment(
         loader=PackageLoader("saber.report"),
         undefined=StrictUndefined,
@@ -35,19 +51,17 @@ def model_card(evidence: Evidence, plots: Sequence[Plot] = ()) -> str:
         autoescape=False,  # `_escaped` does it, for Markdown
     )
     environment.filters |= {"table": markdown_table, "code": _code, "fence": _fence}
-    return environment.get_template("card.md.j2").render(
+    return environment.get_template(template).render(
         e=evidence,
-        plots=plots,
         front=Markup(front_matter(evidence)),
-        tables=tables,
         edits=edit_tables,
         rate=rate,
         licence_unknown=evidence.model.license == UNKNOWN,
-        confidence=confidence(evidence),
+        **context,
     )
 
 
-def front_matter(evidence: Evidence) -> str:
+def front_matter(evidence: Sourced) -> str:
     """The YAML block that the Hub reads; values are JSON strings, which are YAML as well."""
     licence = evidence.model.license.lower()
     known = _IDENTIFIER.fullmatch(licence) is not None

@@ -6,10 +6,17 @@ import re
 
 from saber.report.findings import Certificate, DirectionRow
 from saber.report.phrases import number, patterns, plural, rate, seconds, spans
-from saber.report.rows import Evidence
-from saber.report.tables import Table
+from saber.report.rows import Evidence, Sourced
+from saber.report.table import Table
 
 UNRECORDED = "not recorded"
+
+STRENGTHS = {
+    "qp": "quadratic program over the units (qp)",
+    "purity": "alpha_base x purity (purity)",
+    "uniform": "alpha_base for every direction (uniform)",
+}
+"""Sources of strengths, in words."""
 
 
 def altered(evidence: Evidence) -> Table:
@@ -42,6 +49,7 @@ def altered(evidence: Evidence) -> Table:
             f"and {found.layers.n_harmless} harmless prompts",
         ),
         ("Entanglement measure", found.measure),
+        *([("Strengths from", STRENGTHS.get(found.strengths, found.strengths))] if found.strengths else []),
         ("Scope of each direction", found.scope),
         ("Solution behind post-norms", found.post_norm),
         ("Passes", f"{len(found.passes)}; stopped: {found.stopped}"),
@@ -70,8 +78,9 @@ def plan_phrase(evidence: Evidence) -> str:
 
 
 def worst_left(evidence: Evidence) -> Certificate | None:
-    """The certificate with the largest component left."""
-    return max(evidence.findings.certificates, key=lambda each: each.component_left, default=None)
+    """The certificate with the largest component left, of those whose goal it is to leave none (M0)."""
+    whole = [each for each in evidence.findings.certificates if each.mode == "M0"]
+    return max(whole, key=lambda each: each.component_left, default=None)
 
 
 def edited_directions(evidence: Evidence) -> Table:
@@ -175,7 +184,7 @@ def certificates(evidence: Evidence) -> Table:
     return Table("Certificate, measured on the rounded weights", columns, rows, (1, 2, 3, 4))
 
 
-def settings(evidence: Evidence) -> Table:
+def settings(evidence: Sourced) -> Table:
     """Every setting."""
     rows = tuple(
         (f"{section}.{key}" if section else key, _setting(value))
@@ -185,7 +194,7 @@ def settings(evidence: Evidence) -> Table:
     return Table("Settings", ("Key", "Value"), rows)
 
 
-def prompts(evidence: Evidence) -> Table:
+def prompts(evidence: Sourced) -> Table:
     """Sources, splits and hashes of the prompts."""
     rows = tuple(
         (
@@ -205,15 +214,15 @@ def prompts(evidence: Evidence) -> Table:
     return Table("Prompts", columns, rows, (3, 4, 5, 6, 7))
 
 
-def provenance(evidence: Evidence) -> Table:
+def provenance(evidence: Sourced) -> Table:
     """Versions, seed, hashes, command and time."""
     origin, model = evidence.provenance, evidence.model
     rows = [
         ("Base model", model.name),
         ("Base revision", model.revision or UNRECORDED),
         ("Base licence", model.license),
-        ("Base weights, sha256", origin.base_sha256),
-        ("Edit, sha256", origin.edit_sha256),
+        *([("Base weights, sha256", origin.base_sha256)] if origin.base_sha256 else []),
+        *([("Edit, sha256", origin.edit_sha256)] if origin.edit_sha256 else []),
         ("Seed", str(origin.seed)),
         ("Device, type of weights", ", ".join(filter(None, (origin.device, origin.dtype))) or UNRECORDED),
         ("SABER", origin.saber_version),
@@ -224,7 +233,7 @@ def provenance(evidence: Evidence) -> Table:
     return Table("Provenance", ("What", "Value"), tuple(rows))
 
 
-def files(evidence: Evidence) -> Table:
+def files(evidence: Sourced) -> Table:
     """Hashes of the base model's files."""
     return Table("Files of the base model", ("File", "sha256"), tuple(evidence.model.files.items()))
 
@@ -259,7 +268,7 @@ def _setting(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _cost(evidence: Evidence) -> str:
+def _cost(evidence: Sourced) -> str:
     """Wall time beside the time of the bare forward passes, and the time of each stage."""
     origin = evidence.provenance
     stages = ", ".join(f"{stage} {seconds(value)}" for stage, value in origin.timings.items())

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saber.report.outcome import Estimate, maybe_estimate
+from saber.report.path import StrengthPath, read_path
 from saber.report.record import Record
+from saber.report.units import Units, read_units
 
 EDITED = "edited"
 """Status of a direction that was edited."""
@@ -94,6 +96,8 @@ class Certificate:
     wanted_left: float
     relative_norm: float
     rank: int
+    mode: str
+    """Input-side mode; only in M0 is nothing of a component to be left."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,12 @@ class Findings:
     stopped: str
     """Why the refinement stopped."""
     certificates: tuple[Certificate, ...]
+    strengths: str
+    """Where the strengths came from: qp, purity or uniform; empty where plan.json does not say."""
+    units: Units | None
+    """Units of functional entanglement; None where another measure was used."""
+    path: StrengthPath | None
+    """The path of the quadratic program; None where there was none."""
 
     @property
     def edited(self) -> tuple[DirectionRow, ...]:
@@ -149,6 +159,9 @@ def read_findings(spectrum: Record, entanglement: Record, plan: Record, edit: Re
         passes=tuple(_read_pass(item) for item in refinement.sections("passes")),
         stopped=refinement.text("stopped"),
         certificates=tuple(_read_certificate(item) for item in edit.sections("certificates")),
+        strengths=plan.maybe_text("strengths"),
+        units=read_units(entanglement),
+        path=read_path(plan),
     )
 
 
@@ -249,4 +262,5 @@ def _read_certificate(item: Record) -> Certificate:
         wanted_left=item.number("wanted_left"),
         relative_norm=item.number("relative_norm"),
         rank=int(item.number("rank")),
+        mode=item.text("mode") if "mode" in item else "M0",
     )

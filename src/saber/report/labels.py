@@ -15,7 +15,11 @@ _MARGIN = 12.0
 
 
 def place_labels(
-    axes: Axes, labels: Iterable[tuple[float, float, str]], points: Sequence[tuple[float, float]]
+    axes: Axes,
+    labels: Iterable[tuple[float, float, str]],
+    points: Sequence[tuple[float, float]],
+    *,
+    left: bool = False,
 ) -> None:
     """Writes each label at the first free place around its point; a label without one is left out.
 
@@ -23,19 +27,22 @@ def place_labels(
         axes: Axes whose limits are final.
         labels: x, y and text, the most important first.
         points: Every point that a label must not cover.
+        left: Try the left side first, for a line that leaves its points to the right.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
 
+    offsets = (_OFFSETS[1], _OFFSETS[5], *_OFFSETS) if left else _OFFSETS
     figure = axes.get_figure(root=True)
     assert figure is not None
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # labels lie inside the axes: no need to lay out again
     centres = [axes.transData.transform(point) for point in points]
     taken = [Bbox.from_extents(x - _MARGIN, y - _MARGIN, x + _MARGIN, y + _MARGIN) for x, y in centres]
     frame = axes.get_window_extent()
     for x, y, text in labels:
-        for right, up, horizontal, vertical in _OFFSETS:
+        for right, up, horizontal, vertical in offsets:
             label = axes.annotate(
                 text,
                 (x, y),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from saber.report import edit_tables, tables
+from saber.report import edit_tables, path, tables, units
+from saber.report.canvas import Plot
 from saber.report.card import confidence
 from saber.report.phrases import mean, number, rate
-from saber.report.plots import Plot
-from saber.report.rows import UNKNOWN, Evidence
+from saber.report.rows import UNKNOWN, Evidence, Sourced
 
 
 def report_page(evidence: Evidence, plots: Sequence[Plot]) -> str:
@@ -21,6 +21,22 @@ def report_page(evidence: Evidence, plots: Sequence[Plot]) -> str:
         evidence: The run.
         plots: Figures, embedded as data URIs.
     """
+    found = evidence.findings
+    return render_page(
+        "page.html.j2",
+        evidence,
+        plots,
+        tables=tables,
+        units=units,
+        path=path,
+        bank=found.units,
+        route=found.path,
+        confidence=confidence(evidence),
+    )
+
+
+def render_page(template: str, evidence: Sourced, plots: Sequence[Plot], **context: object) -> str:
+    """Renders an HTML template; all text is escaped, figures are embedded as data URIs."""
     environment = Environment(
         loader=PackageLoader("saber.report"),
         undefined=StrictUndefined,
@@ -29,16 +45,15 @@ def report_page(evidence: Evidence, plots: Sequence[Plot]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = _data_uri
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template(template).render(
         e=evidence,
         plots={plot.name: plot for plot in plots},
-        tables=tables,
         edits=edit_tables,
         rate=rate,
         mean=mean,
         number=number,
         licence_unknown=evidence.model.license == UNKNOWN,
-        confidence=confidence(evidence),
+        **context,
     )
 
 

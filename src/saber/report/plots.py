@@ -1,55 +1,54 @@
-"""Three figures of a run as PNG bytes; matplotlib's object interface, no global state."""
+"""Figures of a run as PNG bytes; matplotlib's object interface, no global state."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from saber.report.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    SKY,
+    VERMILION,
+    WASH,
+    Plot,
+    finish,
+    log_scale,
+    new_figure,
+    render,
+)
 from saber.report.findings import DirectionRow, Findings
 from saber.report.labels import place_labels
 from saber.report.outcome import Estimate
 from saber.report.phrases import plural, rate, spans
 from saber.report.rows import Evidence
 from saber.report.tables import ROLES, above_floor
+from saber.report.unit_plots import unit_figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart with any colour vision; every pair also differs in shape or shade.
-BLUE, SKY, VERMILION, GREY, INK, WASH = "#0072B2", "#9CCBE8", "#D55E00", "#8A8A8A", "#222222", "#F3EBD3"
-
-_DPI = 160
 _LABELLED = 6
 """Directions of the scatter plot that are named."""
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One figure."""
-
-    name: str
-    """File name without ending."""
-    title: str
-    """What it is about."""
-    alt: str
-    """What it shows, for those who cannot see it."""
-    png: bytes
-    """The image."""
-
-
 def draw_plots(evidence: Evidence) -> tuple[Plot, ...]:
     """All figures of a run, the outcome first."""
-    return outcome_plot(evidence), layers_plot(evidence.findings), purity_plot(evidence.findings)
+    found = evidence.findings
+    return (
+        outcome_plot(evidence),
+        layers_plot(found),
+        purity_plot(found),
+        *unit_figures(found.units, found.path),
+    )
 
 
 def layers_plot(findings: Findings) -> Plot:
     """Layer FDR with the depth window and the chosen layers; below, the directions' FDR against the null."""
     layers = findings.layers
     first = [row for row in findings.directions if row.index == 0]
-    figure = _figure(5.6)
+    figure = new_figure(5.6)
     top, low = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
     for axes in (top, low):
         if layers.window:
@@ -76,21 +75,21 @@ def layers_plot(findings: Findings) -> Plot:
     low.set_xlabel("Layer (block index)")
     low.set_xlim(-0.7, len(layers.fdr) - 0.3)
     low.xaxis.get_major_locator().set_params(integer=True)
-    _finish(figure, [top, low], "Where harmful and harmless prompts separate")
+    finish(figure, [top, low], "Where harmful and harmless prompts separate")
     alt = (
         f"Bar chart of the separability (FDR) of {plural(len(layers.fdr), 'layer')}; depth window "
         f"{spans(layers.window)}, chosen layers {spans(layers.chosen)}. Below: the candidate directions' "
         f"cross-fitted FDR against the null at {layers.null:.3g}."
     )
-    return _plot("layers", "Separability by layer", alt, figure)
+    return render("layers", "Separability by layer", alt, figure)
 
 
 def purity_plot(found: Findings) -> Plot:
     """Purity against cross-fitted FDR, one point a direction, size by strength."""
     points = _points(found.directions)
-    figure = _figure(5.0)
+    figure = new_figure(5.0)
     axes = figure.subplots()
-    positive = _log_scale(axes, "x", [found.layers.null, *(row.fdr or 0.0 for row in points)])
+    positive = log_scale(axes, "x", [found.layers.null, *(row.fdr or 0.0 for row in points)])
     styles: tuple[tuple[str, str, str, Callable[[DirectionRow], bool]], ...] = (
         ("not selected", "o", GREY, lambda row: row.alpha is None),
         ("skipped", "X", VERMILION, lambda row: row.alpha is not None and not row.edited),
@@ -115,7 +114,7 @@ def purity_plot(found: Findings) -> Plot:
     axes.margins(x=0.08)
     axes.set_xlabel("Separability: cross-fitted FDR (ratio, log scale)")
     axes.set_ylabel("Purity (1 - rho, share)")
-    _finish(figure, [axes], "Purity and separability of the directions")
+    finish(figure, [axes], "Purity and separability of the directions")
     named = sorted((row for row in points if row.edited), key=lambda row: -(row.alpha or 0.0))[:_LABELLED]
     place_labels(
         axes,
@@ -127,14 +126,14 @@ def purity_plot(found: Findings) -> Plot:
         f"Scatter plot of {plural(len(points), 'direction')}, purity against cross-fitted FDR; "
         f"{edited} edited, the null at {found.layers.null:.3g}."
     )
-    return _plot("purity", "Direction purity versus separability", alt, figure)
+    return render("purity", "Direction purity versus separability", alt, figure)
 
 
 def outcome_plot(evidence: Evidence) -> Plot:
     """Refusal rates of both models with intervals, and the drift beside its noise floor."""
     base, edited = evidence.base.refusal, evidence.edited.refusal
     roles = [role for role in ROLES if role in base or role in edited]
-    figure = _figure(4.6)
+    figure = new_figure(4.6)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (2.1, 1)})
     for offset, side, colour, label in ((-0.2, base, GREY, "base"), (0.2, edited, BLUE, "edited")):
         left.bar(0, 0, color=colour, label=label)  # for the legend, whichever roles were scored
@@ -145,18 +144,18 @@ def outcome_plot(evidence: Evidence) -> Plot:
     left.set_yticks(range(0, 101, 20))
     left.set_ylabel("Refusals (%), with intervals")
     _draw_drift(right, evidence)
-    _finish(figure, [left], "Refusal and drift, base and edited model", [right])
+    finish(figure, [left], "Refusal and drift, base and edited model", [right])
     words = "; ".join(
         f"{role}: base {rate(base.get(role))}, edited {rate(edited.get(role))}" for role in roles
     )
     alt = f"Refusals, {words}. Drift is {above_floor(evidence)}."
-    return _plot("outcome", "Refusal and drift before and after", alt, figure)
+    return render("outcome", "Refusal and drift before and after", alt, figure)
 
 
 def _draw_candidates(axes: Axes, rows: Sequence[DirectionRow], null: float) -> None:
     """Cross-fitted FDR of the first pass's directions, by layer."""
     measured = [row for row in {row.name: row for row in rows}.values() if row.fdr is not None]
-    positive = _log_scale(axes, "y", [null, *(row.fdr or 0.0 for row in measured)])
+    positive = log_scale(axes, "y", [null, *(row.fdr or 0.0 for row in measured)])
     above = [row for row in measured if (row.fdr or 0.0) > null]
     below = [row for row in measured if (row.fdr or 0.0) <= null]
     axes.plot(
@@ -198,7 +197,7 @@ def _draw_drift(axes: Axes, evidence: Evidence) -> None:
     drawn = [(label, value, whole) for label, value, whole in rows if value is not None]
     floor = found.noise_floor
     if floor > 0 and all(value > 0 for _, value, _ in drawn):
-        _log_scale(axes, "x", [floor, *(value for _, value, _ in drawn)])
+        log_scale(axes, "x", [floor, *(value for _, value, _ in drawn)])
     for position, (_, value, whole) in enumerate(drawn):
         if whole is not None and whole.span is not None:
             axes.plot(whole.span[1:], [position, position], color=INK, lw=1.6, zorder=2)
@@ -219,54 +218,3 @@ def _points(rows: Sequence[DirectionRow]) -> list[DirectionRow]:
         if key not in best or (row.edited, row.alpha or 0.0) > (best[key].edited, best[key].alpha or 0.0):
             best[key] = row
     return list(best.values())
-
-
-def _log_scale(axes: Axes, side: str, values: Sequence[float]) -> Callable[[float | None], float]:
-    """Sets a log scale on side x or y; what is not positive is drawn at half the smallest positive number."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    positive = [value for value in values if value > 0] or [1.0]
-    floor = min(positive) / 2
-    span = max(positive) / min(positive)
-    subs = (1.0, 2.0, 5.0) if span < 20 else (1.0, 3.0) if span < 300 else (1.0,)
-    axes.set(**{f"{side}scale": "log"})
-    axis = axes.xaxis if side == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
-    return lambda value: max(value or 0.0, floor)
-
-
-def _figure(height: float) -> Figure:
-    """An empty figure, 8 inches wide."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    return Figure(figsize=(8, height), dpi=_DPI, layout=layout, facecolor="white")
-
-
-def _finish(figure: Figure, main: Sequence[Axes], title: str, aside: Sequence[Axes] = ()) -> None:
-    """Title, legends above the axes, sizes that stay legible at 800 pixels."""
-    figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
-    for axes in (*main, *aside):
-        axes.tick_params(labelsize=11)
-        if axes in aside:
-            axes.tick_params(axis="x", labelsize=9)
-        axes.xaxis.label.set_fontsize(12)
-        axes.yaxis.label.set_fontsize(12)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="x" if axes in aside else "y", color="#DDDDDD", lw=0.8, zorder=0)
-        axes.set_axisbelow(True)
-        if axes.get_legend_handles_labels()[1]:
-            columns = 1 if axes in aside else 3
-            axes.legend(
-                loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=10, frameon=False
-            )
-
-
-def _plot(name: str, title: str, alt: str, figure: Figure) -> Plot:
-    """Renders a figure; no date and no version in the file, so the same run gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return Plot(name, title, alt, buffer.getvalue())

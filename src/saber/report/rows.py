@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Protocol, runtime_checkable
 
 from saber.report.findings import Findings, read_findings
 from saber.report.outcome import Change, Drift, Side, read_changes, read_drift, read_side
@@ -74,6 +75,60 @@ class Provenance:
     command: str
     edit_sha256: str
     base_sha256: str
+
+
+@runtime_checkable
+class Compared(Protocol):
+    """Anything that holds a base and an edited model."""
+
+    @property
+    def base(self) -> Side:
+        """The base model."""
+        ...
+
+    @property
+    def edited(self) -> Side:
+        """The edited model."""
+        ...
+
+
+@runtime_checkable
+class Sourced(Protocol):
+    """Anything that says where it came from."""
+
+    @property
+    def model(self) -> Model:
+        """The base model's identity."""
+        ...
+
+    @property
+    def provenance(self) -> Provenance:
+        """Versions, prompts, seed, time."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, object]]:
+        """Resolved settings by section."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a search or a sweep came from: `Sourced` without any result."""
+
+    model: Model
+    provenance: Provenance
+    settings: Mapping[str, Mapping[str, object]]
+
+    @classmethod
+    def read(cls, manifest: Record, settings: Mapping[str, object]) -> Source:
+        """Reads the manifest and the resolved settings.
+
+        Raises:
+            ReportError: Naming the first piece that is missing.
+        """
+        model = _read_model(manifest.section("model"))
+        return cls(model, _read_provenance(manifest, None), _read_settings(settings))
 
 
 @dataclass(frozen=True)
@@ -155,8 +210,8 @@ def _without_folders(command: str) -> str:
     return re.sub(r"(?<![^\s=])(?:/|~/|\.\.?/)\S*/", "", command)
 
 
-def _read_provenance(manifest: Record, edit: Record) -> Provenance:
-    """Reads the manifest and the edit's hashes."""
+def _read_provenance(manifest: Record, edit: Record | None) -> Provenance:
+    """Reads the manifest, and the hashes of the one edit where there is one."""
     timings, versions, cost = (manifest.option(key) for key in ("timings", "versions", "cost"))
     prompts = manifest.section("prompts")
     if not list(prompts):
@@ -172,8 +227,8 @@ def _read_provenance(manifest: Record, edit: Record) -> Provenance:
         seconds=cost.maybe_number("seconds"),
         bare_forward_seconds=cost.maybe_number("bare_forward_seconds"),
         command=_without_folders(manifest.maybe_text("command")),
-        edit_sha256=edit.text("edit_sha256"),
-        base_sha256=edit.text("base_sha256"),
+        edit_sha256=edit.text("edit_sha256") if edit is not None else "",
+        base_sha256=edit.text("base_sha256") if edit is not None else "",
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from saber.report.outcome import TOTAL, Estimate
 from saber.report.phrases import NOT_SCORED, change, difference, mean, number, rate, signed
-from saber.report.rows import Evidence
+from saber.report.rows import Compared, Evidence
+from saber.report.table import Table
 
 ROLES = ("harmful", "borderline", "harmless", "preserve")
 """Order in which roles are shown."""
@@ -21,29 +21,8 @@ MEANING = {
 }
 """What each role stands for."""
 
-_LONG = 12
 
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text; the first column heads its row."""
-
-    caption: str
-    """What it shows, one phrase."""
-    columns: tuple[str, ...]
-    """Column heads."""
-    rows: tuple[tuple[str, ...], ...]
-    """Cells as text, not escaped."""
-    numeric: tuple[int, ...] = ()
-    """Columns of plain numbers, set flush right."""
-
-    @property
-    def long(self) -> bool:
-        """Whether it is folded away at first."""
-        return len(self.rows) > _LONG
-
-
-def headline(evidence: Evidence) -> Table:
+def headline(evidence: Compared) -> Table:
     """Refusal by role, degenerate answers and capability, base and edited side by side."""
     base, edited = evidence.base, evidence.edited
     rows = [
@@ -66,7 +45,7 @@ def headline(evidence: Evidence) -> Table:
     )
 
 
-def remaining(evidence: Evidence) -> Table:
+def remaining(evidence: Compared) -> Table:
     """Refusals by role and category, those that remain first; one row where the prompts name no category."""
     rows: list[tuple[str, ...]] = []
     for role in _ordered(evidence.base.by_category, evidence.edited.by_category):
@@ -80,7 +59,7 @@ def remaining(evidence: Evidence) -> Table:
     return Table("Refusals by category", ("Category", "Role", "Base", "Edited", "Edited is"), tuple(rows))
 
 
-def classes(evidence: Evidence) -> Table:
+def classes(evidence: Compared) -> Table:
     """How many answers fell into each class: a rate of refusals hides partial and degenerate answers."""
     rows: list[tuple[str, ...]] = []
     for role in _ordered(evidence.base.classes, evidence.edited.classes):

@@ -1,99 +1,22 @@
-"""Every knob of a run, one section a stage; frozen, unknown keys refused, no torch imported.
-
-Published SABER's parameters keep their published names: `spectrum.extraction`, `spectrum.directions_per_layer`,
-`spectrum.layer_strategy`, `spectrum.global_top_k`, `ablation.alpha_base`, `ablation.alpha_entangled`,
-`entanglement.threshold`, `refinement.max_iterations`, `refinement.decay`, `prompts.n_harmful`, `prompts.n_harmless`,
-`prompts.n_capability`.
-"""
+"""The five stages of the method, one section each."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from saber.config.section import Count, Fraction, Positive, Section, Share
 
 Extraction = Literal["mean_difference", "svd", "fisher", "whitened_svd", "contrastive"]
 LayerStrategy = Literal["top_k", "threshold", "percentile", "elbow"]
 Position = Literal["last", "template", "answer"]
-Measure = Literal["geometric", "variance"]
+Measure = Literal["functional", "geometric", "variance"]
+Strengths = Literal["qp", "purity", "uniform"]
+InputMode = Literal["auto", "M0", "M1", "M2", "M3"]
 PostNorm = Literal["ridge", "least_change", "direction", "naive"]
 Scope = Literal["layer", "window", "all"]
 WriterKind = Literal["attention", "mlp", "experts", "mixer", "per_layer", "other", "bias", "embedding"]
-
-Thinking = Literal["off", "on"]
-ExportFormat = Literal["none", "checkpoint", "adapter", "dequantised"]
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0.0)]
-
-
-class Section(BaseModel):
-    """A frozen section: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class PromptsConfig(Section):
-    """What is asked, and how it is divided into PROBE, SELECT and TEST."""
-
-    harmful: str = "builtin"
-    """Source of requests that the base model should refuse (SPEC: builtin, a file, or hf:org/name[split]:column)."""
-    harmless: str = "builtin"
-    """Source of requests that the base model should answer (SPEC)."""
-    capability: str = "builtin"
-    """Source of tasks with checkable answers (SPEC)."""
-    borderline: str = "builtin"
-    """Source of safe requests that sound harmful (SPEC)."""
-    preserve: str = "builtin"
-    """Source of severe requests whose refusals should stay (SPEC)."""
-    n_harmful: Count = 128
-    """Most harmful prompts in the PROBE split."""
-    n_harmless: Count = 128
-    """Most harmless prompts in the PROBE split."""
-    n_capability: Count = 100
-    """Most capability prompts in the PROBE split."""
-    select_share: Fraction = 0.2
-    """Share of each role that goes to SELECT (strengths and stopping are decided there)."""
-    test_share: Fraction = 0.4
-    """Share of each role that goes to TEST (evaluated once)."""
-    near_duplicate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
-    """Token-set Jaccard similarity from which two prompts count as one cluster (0-1]."""
-    behaviour_filter: bool = True
-    """Keep harmful PROBE prompts that the base refuses and harmless ones that it answers; the rest is counted."""
-    system: str = ""
-    """System message put before every prompt; empty: none."""
-
-
-class ModelConfig(Section):
-    """How the base model is loaded."""
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights' type; auto keeps the checkpoint's own (float32 on a CPU for models under 1 GB)."""
-    device: str = "auto"
-    """auto (device_map), cpu, cuda, cuda:1, ..."""
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Prompts per forward pass; auto: 64."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model; off unless asked."""
-    allow_pickle: bool = False
-    """Load weights from pickle files (.bin); off unless asked."""
-    quantise: Literal["keep", "none", "4bit", "8bit"] = "keep"
-    """keep: as on disk; none: a quantised checkpoint is dequantised to `dtype`; 4bit, 8bit: an unquantised one is
-    quantised with bitsandbytes while loading (measured quantised, exported unquantised from the files on disk)."""
-    offload: Literal["refuse", "cpu", "disk"] = "refuse"
-    """How far away from the device weights may be kept that do not fit on it: nowhere, in the CPU's memory, on the
-    disk. Slow; needs device = "auto"."""
-    max_memory: tuple[Annotated[str, Field(pattern=r"^(\d+|cpu)=\d+(\.\d+)?[KMG]i?B$")], ...] = ()
-    """Most memory for weights on each device, such as ["0=20GiB", "cpu=60GiB"]; empty: what is free."""
-    tensor_parallel: bool = False
-    """Divide every layer among the processes that torchrun started."""
-    thinking: Thinking = "off"
-    """off: the answer starts at once, a thought that the template opens is closed empty; on: the model thinks, and
-    answers are judged behind the thought (give evaluation.max_new_tokens room for both)."""
-    strict: bool = False
-    """Refuse architectures with a path into the residual stream that no weight edit removes."""
 
 
 class ProbeConfig(Section):
@@ -156,12 +79,20 @@ class SpectrumConfig(Section):
 class EntanglementConfig(Section):
     """Stage 3: how much of a direction is capability."""
 
-    measure: Measure = "geometric"
-    """geometric: overlap with the capability subspace; variance: separation against capability variance."""
+    measure: Measure = "functional"
+    """functional: what a direction does to refusals against what it does to other answers, by derivatives through the
+    model (directions are ranked by the geometric one); geometric: overlap with the capability subspace; variance:
+    separation against capability variance."""
     rank: Count = 8
     """Principal components that span the capability subspace."""
     kappa: Positive = 1.0
-    """variance only: weight of the capability variance."""
+    """variance and functional: weight of the capability variance, or of the square root of the Fisher information."""
+    prompts: Count = 64
+    """Most PROBE prompts of each role that the model is differentiated on."""
+    draws: Count = 4
+    """Draws for each answer behind the Fisher matrix, one backward pass each."""
+    damage_units: Annotated[int, Field(ge=0)] = 24
+    """Most units that are ablated alone to see how well each measure predicts damage; 0: none."""
     threshold: Share = 1.0
     """Directions with rho above this are skipped; 1 skips none."""
 
@@ -170,11 +101,28 @@ class AblationConfig(Section):
     """Stage 4: how strongly each direction is removed, and where."""
 
     alpha_base: Share = 1.0
-    """Strength of a perfectly pure direction; the pure part gets alpha_base x purity."""
+    """Strength of a perfectly pure direction (purity), of every direction (uniform), or the most (qp)."""
     alpha_entangled: Share = 0.03
-    """Strength of the part that lies in the capability subspace."""
-    purity_scaling: bool = False
-    """Scale strengths with purity and treat the entangled part apart; off: alpha_base for the whole direction."""
+    """purity only: strength of the part that lies in the capability subspace."""
+    strengths: Strengths = "qp"
+    """qp: each writer of each direction has its own strength, found by quadratic programs in refusal and damage;
+    purity: alpha_base x purity, the entangled part apart (published SABER); uniform: alpha_base everywhere."""
+    path_points: Annotated[int, Field(ge=2)] = 12
+    """qp only: points from the faintest edit to the strongest."""
+    looks: Count = 3
+    """qp only: most linearisations at each point of the path."""
+    margin: Annotated[float, Field(ge=0.0)] = 2.0
+    """qp only: log-odds beyond the balance from which a prompt counts as settled, nats."""
+    keep_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """qp only: weight of refusals that should stay (the preserve role) against those that should go; 0: not weighed."""
+    input_mode: InputMode = "M0"
+    """How a writer's input is read (METHOD section 4): M0 all of the direction; M1 outside what preserved inputs span;
+    M2 least squares; M3 only the shift that harmful inputs have; auto: M3 where harmful and preserved inputs can be
+    told apart (held-out AUROC >= 0.95), else M0."""
+    input_weight: Positive = 1.0
+    """M2 and M3: weight of preserved inputs against harmful ones."""
+    input_rows: Annotated[int, Field(ge=8)] = 512
+    """M1 to M3: most tokens of each role whose inputs are kept."""
     scope: Scope = "all"
     """Writers that lose a direction: of its own layer, of the depth window, or of all layers."""
     writers: Annotated[tuple[WriterKind, ...], Field(min_length=1)] = (
@@ -222,42 +170,3 @@ class RefinementConfig(Section):
     """Bisection steps for the smallest common scale of all strengths that meets the target on SELECT; 0: off."""
     line_search_margin: Annotated[float, Field(ge=0.0)] = 0.1
     """Share that is added to the scale found: the smallest quiet scale on SELECT is also the luckiest one."""
-
-
-class EvaluationConfig(Section):
-    """What is measured, and how precisely."""
-
-    max_new_tokens: Count = 48
-    """Longest answer, tokens."""
-    signal_tokens: Count = 32
-    """Longest answer on SELECT while strengths are chosen, tokens; raise it for models that think before answering."""
-    confidence: Fraction = 0.95
-    """Level of all intervals."""
-    bootstraps: Count = 2000
-    """Resamples behind intervals of means."""
-    n_refusal_tokens: Count = 24
-    """Most first tokens in the set behind the refusal log-odds (derived from the base model's own answers)."""
-
-
-class ExportConfig(Section):
-    """What leaves the lab."""
-
-    format: ExportFormat = "checkpoint"
-    """checkpoint: a whole model folder; adapter: a PEFT LoRA; dequantised: a bf16 model folder from a base that is
-    quantised on disk; none: only the edit itself."""
-
-
-class RunConfig(Section):
-    """A whole run."""
-
-    seed: int = 0
-    """Seed of every generator."""
-    prompts: PromptsConfig = PromptsConfig()
-    model: ModelConfig = ModelConfig()
-    probe: ProbeConfig = ProbeConfig()
-    spectrum: SpectrumConfig = SpectrumConfig()
-    entanglement: EntanglementConfig = EntanglementConfig()
-    ablation: AblationConfig = AblationConfig()
-    refinement: RefinementConfig = RefinementConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    export: ExportConfig = ExportConfig()
