@@ -37,7 +37,7 @@ from saber.pipeline.strengths import whole_plan
 from saber.prompts import ROLES
 from saber.settings import resolve
 
-MOE = str(Path(__file__).parent / "models" / "demo-moe")
+MOE = str(Path(__file__).resolve().parent / "models" / "demo-moe")
 STRENGTHS = (0.1, 1.0)
 COMMON = (0.05, 0.1, 0.2, 0.5, 1.0)
 LEAST = 8
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     options = parser.parse_args(arguments)
     for model in options.models:
-        built_in = [f"prompts.{role}=builtin:demo" for role in ROLES] if model == MOE else []
+        built_in = (
+            [f"prompts.{role}=builtin:demo" for role in ROLES] if Path(model).resolve() == Path(MOE) else []
+        )
         top = f"spectrum.global_top_k={options.directions}"
         config, _ = resolve(assignments=[*built_in, top, *options.set])
         with prepare(model, config, Memory(None, ""), Screen(quiet=True)) as bench:

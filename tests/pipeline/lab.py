@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ import torch
 import saber.cli.job
 from saber.ablation.apply import certify
 from saber.ablation.compiler import Compiler
-from saber.ablation.plan import EditPlan
 from saber.cli.job import run_job
 from saber.config import RunConfig
 from saber.errors import SaberError
@@ -28,17 +26,12 @@ from saber.model.load import load
 from saber.pipeline.bench import Bench, Memory, prepare, split_all
 from saber.pipeline.clock import ForwardClock
 from saber.pipeline.evidence import candidate_bench, measured_damage
-from saber.pipeline.functional import Sensitivity
 from saber.pipeline.reading import reading
 from saber.pipeline.refining import refine_plan
 from saber.pipeline.run import Outcome, evaluate_plan, measure_select
 from saber.pipeline.stages import Look, empty_plan, grow, look, probe_activations
-from saber.pipeline.strengths import Grown, grow_functionally, whole_plan
-from saber.prompts import ROLES, Prompt
-from saber.search.drive import _Search
-from saber.search.fleet import Fleet
-from saber.search.judge import judge, recommend
-from saber.search.seek import Seeker
+from saber.pipeline.strengths import Grown, grow_functionally
+from saber.prompts import Prompt
 from saber.settings import resolve
 from saber.store import RunFolder, write_json
 from saber.watch import Silent
@@ -58,8 +51,6 @@ BASE = (
     "refinement.stop_at_target=true",
 )
 """Pinned where a case depends on it, whatever the defaults are."""
-QP = ("entanglement.measure=functional", "ablation.strengths=qp", "ablation.scope=all")
-"""Derivatives, and strengths by quadratic programs."""
 QUESTIONS = ["Name a colour.", "Why does it rain?", "hi", "List three fruits!", "Compute 12 + 7", "Bye"]
 
 
@@ -68,21 +59,6 @@ Ask = Callable[[str, Sequence[Prompt]], list[Reply]]
 
 def step(done: int, total: int) -> None:
     """Report to nobody."""
-
-
-class Asked(Fleet):
-    """Workers that are asked for and not started."""
-
-    size = 0
-
-    def __init__(self, build: Any, **given: Any) -> None:
-        self.given = given
-
-    def __enter__(self) -> Asked:
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        """Nothing was started."""
 
 
 @dataclass
@@ -95,7 +71,6 @@ class Lab:
         bench: The demo model and its prompts.
         select: The base on SELECT.
         activations: PROBE activations under the base configuration.
-        numbers: Names of run folders.
     """
 
     folder: Path
@@ -103,7 +78,6 @@ class Lab:
     bench: Bench
     select: BaseMeasurement
     activations: Any
-    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def config(self, *assignments: str) -> RunConfig:
         """The base configuration with changes."""
@@ -173,60 +147,16 @@ class Lab:
 
     def read(self, config: RunConfig) -> Any:
         """The factors of one pass, read from the writers' inputs."""
-        bench = self.bench
-        severe = bench.splits["preserve"].probe
-        reader = reading(
-            config, bench.chat, bench.anatomy, bench.probe, bench.probe_answers, severe, bench.ask, Silent()
-        )
-        _, plan = self.edits()
-        return Compiler(bench.chat.model, bench.anatomy, {}, reader).compile(plan).sha256
+        bench, severe = self.bench, self.bench.splits["preserve"].probe
+        roles = (bench.probe, bench.probe_answers, severe)
+        reader = reading(config, bench.chat, bench.anatomy, *roles, bench.ask, Silent())
+        return Compiler(bench.chat.model, bench.anatomy, {}, reader).compile(self.edits()[1]).sha256
 
     def refine(self, config: RunConfig) -> Any:
         """Passes, why they ended, and the edit that came out."""
         found = refine_plan(self.bench, config, self.select, None, "", Silent()).refinement
         said = [(one.kept, one.signal.refusal, one.signal.degenerate) for one in found.passes]
         return said, found.stopped, found.plan.scale, self.bench.compiler.compile(found.plan).sha256
-
-    @cached_property
-    def searched(self) -> tuple[BaseMeasurement, EditPlan, Sensitivity]:
-        """What every search starts from: the base on SELECT, and the units of the best direction, differentiated."""
-        config = self.config(*QP)
-        harmless = self.bench.splits["harmless"]
-        more = replace(harmless, select=(*harmless.select, *harmless.probe))  # a race needs many prompts
-        bench = replace(self.bench, splits={**self.bench.splits, "harmless": more})
-        base = measure_select(bench, config, Silent(), roles=ROLES)
-        (best,) = self.seen.ranked[:1]
-        plan = whole_plan(empty_plan(self.bench, config), replace(self.seen, ranked=(best,)), config, 0)
-        return base, plan, Sensitivity(self.bench, config, self.bench.compiler.bank(plan), Silent())
-
-    def search(self, config: RunConfig) -> Any:
-        """Candidates of a search, what became of them, and the recommended one."""
-        base, plan, known = self.searched
-        sensitivity = Sensitivity(self.bench, config, known.bank, Silent())
-        vars(sensitivity).update(fisher=known.fisher, at_base=known.at_base)
-        folder = RunFolder.create(self.folder / "search" / str(next(self.numbers)))
-        asked = _Search("demo", config, folder, Silent(), self.bench, "settings")
-        with ExitStack() as stack:
-            panel, store = asked._panel(base, known.bank, stack), asked._store(stack)
-            rules = asked._rules(base)
-            seeker = Seeker(config, plan, sensitivity, panel, rules, store, Silent())
-            found = seeker.candidates()
-        measured = [panel.measured[candidate.key] for candidate in found]
-        verdicts = [judge(one, rules) for one in measured]
-        dropped = [one.dropped for one in measured]
-        return [candidate.key for candidate in found], dropped, verdicts, recommend(verdicts, measured, rules)
-
-    def workers(self, config: RunConfig) -> Any:
-        """Who would measure candidates, and where they would be kept; no cluster is started."""
-        base, _, known = self.searched
-        folder = RunFolder.create(self.folder / "search" / str(next(self.numbers)))
-        job = _Search("demo", config, folder, Silent(), self.bench, "settings")
-        with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-            patch.setattr("saber.search.worker.Fleet", Asked)
-            measure = job._panel(base, known.bank, stack)._measure
-            job._store(stack)
-        files = sorted(path.name for path in folder.path.rglob("*"))
-        return getattr(measure, "given", None), files, (self.folder / "other.journal").exists()
 
     def evaluate(self, config: RunConfig) -> Any:
         """evaluation.json without its copy of the settings, and the answers."""
@@ -237,9 +167,7 @@ class Lab:
     def edits(self) -> Any:
         """An edit of the base configuration."""
         config = self.config()
-        plan = empty_plan(self.bench, config)
-        seen = look(self.bench, config, self.activations, plan, step)
-        plan = grow(plan, seen, config, 0)
+        plan = grow(empty_plan(self.bench, config), self.seen, config, 0)
         return self.bench.compiler.compile(plan), plan
 
     def load(self, config: RunConfig) -> Any:
@@ -341,8 +269,11 @@ class Lab:
         return ask(config)
 
 
+LabT = TypeVar("LabT", bound=Lab)
+
+
 @contextmanager
-def open_lab(folder: Path) -> Iterator[Lab]:
+def open_lab(folder: Path, kind: type[LabT]) -> Iterator[LabT]:
     """Set everything up; some prompts of the harmful file are ones that the model answers."""
     sources = tiny.sources(folder / "prompts", **SIZES)
     asked = {row["prompt"] for row in tiny.spread("harmless", SIZES["harmless"])}
@@ -353,7 +284,7 @@ def open_lab(folder: Path) -> Iterator[Lab]:
     with prepare("demo", config, Memory(None, ""), Silent()) as bench:
         select = measure_select(bench, config, Silent())
         activations = probe_activations(bench, config, None, step)
-        yield Lab(folder, sources, replace(bench, ask=_once(bench.ask)), select, activations)
+        yield kind(folder, sources, replace(bench, ask=_once(bench.ask)), select, activations)
 
 
 def _once(ask: Ask) -> Ask:

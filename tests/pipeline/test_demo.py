@@ -16,13 +16,14 @@ from saber.watch import Silent
 @pytest.fixture(scope="module")
 def found() -> dict[str, Evaluation]:
     """Default and single direction, evaluated on the same prompts against the same base."""
-    default, _ = resolve()
+    quick = ["entanglement.damage_units=0"]  # what single units do changes no edit
+    default, _ = resolve(assignments=quick)
     evaluations = {}
     with prepare("demo", default, Memory(None, ""), Silent()) as bench:
         select = measure_select(bench, default, Silent())
         base = measure_base(bench.chat, final_prompts(bench), tokens=bench.tokens)
         for name, preset in (("default", None), ("single", "single-direction")):
-            config, _ = resolve(preset=preset)
+            config, _ = resolve(preset=preset, assignments=quick)
             edits = bench.compiler.compile(refine_plan(bench, config, select, None, "", Silent()).plan)
             evaluations[name] = evaluate(
                 bench.chat,

@@ -11,7 +11,8 @@ import pytest
 from saber.config import RunConfig
 from saber.settings import known_keys
 from tests import tiny
-from tests.pipeline.lab import QP, Lab, open_lab
+from tests.pipeline.lab import open_lab
+from tests.pipeline.search_lab import QP, SearchLab
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ STRONG = (
     "refinement.drift_budget=1000.0",
     "refinement.degenerate_limit=1.0",
 )
-PATH = (*QP, "search.points=4", "search.keep_weights=[0.0]")
+PATH = (*QP, "ablation.looks=1", "evaluation.signal_tokens=8", "search.points=4", "search.keep_weights=[0.0]")
 SAMPLED = (*PATH, "search.optimizer=tpe")
 QUIET = (*WEAK, "refinement.refusal_target=1.0")
 
@@ -106,7 +107,7 @@ CASES = {
     "entanglement.kappa": Case(0.1, "look", ("entanglement.measure=variance",)),
     "entanglement.prompts": Case(5, "weigh", QP),
     "entanglement.draws": Case(1, "weigh", QP),
-    "entanglement.damage_units": Case(0, "damage", QP),
+    "entanglement.damage_units": Case(0, "damage", (*QP, "ablation.strengths=uniform")),
     "entanglement.threshold": Case(0.0, "edit", ("entanglement.threshold=1.0",)),
     "ablation.alpha_base": Case(0.5, "edit"),
     "ablation.alpha_entangled": Case(0.3, "edit", ("entanglement.threshold=1.0",)),
@@ -156,8 +157,8 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with open_lab(tmp_path_factory.mktemp("lab")) as made:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchLab]:
+    with open_lab(tmp_path_factory.mktemp("lab"), SearchLab) as made:
         yield made
 
 
@@ -173,7 +174,7 @@ def test_the_table_holds_every_key_and_no_other() -> None:
 
 @pytest.mark.parametrize("key", CASES)
 def test_key_is_live(
-    key: str, lab: Lab, heard: dict[object, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, lab: SearchLab, heard: dict[object, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     case = CASES[key]
@@ -209,14 +210,16 @@ def test_key_is_live(
         "export",
     ],
 )
-def test_the_same_configuration_says_the_same(stage: str, lab: Lab, heard: dict[object, object]) -> None:
+def test_the_same_configuration_says_the_same(
+    stage: str, lab: SearchLab, heard: dict[object, object]
+) -> None:
     """Without this a difference above would prove nothing."""
     config: RunConfig = lab.config(*{"weigh": QP, "search": PATH}.get(stage, ()))
     before = heard.get((stage, "", config)) or lab.say(stage, config)
     assert lab.say(stage, config) == before
 
 
-def test_batch_size_changes_no_answer(lab: Lab) -> None:
+def test_batch_size_changes_no_answer(lab: SearchLab) -> None:
     said = []
     for size in (1, 4):
         lab.say("load", lab.config(f"model.batch_size={size}"))

@@ -153,6 +153,7 @@ def test_any_point_can_be_exported_later(front: tuple[dict[str, Any], Path], sou
     assert float(kl.per_prompt.mean()) == pytest.approx(result["points"][number]["drift"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["tpe", "nsga2"])
 def test_optuna_searches_the_same_units(optimizer: str, sources: list[str], tmp_path: Path) -> None:
     given = config(sources, f"search.optimizer={optimizer}", "search.points=4", "search.batch=2")
@@ -163,6 +164,7 @@ def test_optuna_searches_the_same_units(optimizer: str, sources: list[str], tmp_
     assert same(found(tmp_path / "again", given)) == same(once)
 
 
+@pytest.mark.slow
 def test_over_refusal_keeps_true_refusals(sources: list[str], tmp_path: Path) -> None:
     result = found(tmp_path / "run", config(sources, "search.goal=over-refusal"))
     assert result["objectives"] == ["borderline", "drift"]

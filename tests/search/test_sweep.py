@@ -192,13 +192,14 @@ def bench(swept: Swept) -> Iterator[Bench]:
         yield found
 
 
+@pytest.mark.slow
 def test_a_row_is_the_configuration_evaluated_alone(swept: Swept, bench: Bench) -> None:
     row = swept.record["rows"][swept.record["best"]]
     chosen = [f"{key}={value}" for key, value in row["settings"].items()]
     files = [f"prompts.{role}={getattr(swept.config.prompts, role)}" for role in SIZES]
     config, _ = resolve(assignments=[*tiny.SETTINGS, *FAST, *files, *chosen])
     base = measure_select(bench, config, Silent())
-    refined = refine_plan(bench, config, base, None, "", Silent())
+    refined = refine_plan(bench, config, base, None, "", Silent()).refinement
     edits = bench.compiler.compile(refined.plan)
     parts = {
         "select": {role: bench.splits[role].select for role in base.side.replies},
@@ -227,6 +228,7 @@ def test_a_row_is_the_configuration_evaluated_alone(swept: Swept, bench: Bench) 
     assert row["test"] == json.loads(json.dumps(released_row(alone["test"])))
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_twice(swept: Swept) -> None:
     assert swept.calls["load"] == 1
     measured = [row for row in swept.record["rows"] if row["error"] is None]
@@ -236,6 +238,7 @@ def test_nothing_is_computed_twice(swept: Swept) -> None:
     assert swept.calls["analyse"] == 2 + len(measured), "the unedited model's directions once for each top-k"
 
 
+@pytest.mark.slow
 def test_a_failing_configuration_is_a_row_and_the_sweep_goes_on(swept: Swept) -> None:
     rows = swept.record["rows"]
     assert [row["id"] for row in rows] == list(range(4))
@@ -248,6 +251,7 @@ def test_a_failing_configuration_is_a_row_and_the_sweep_goes_on(swept: Swept) ->
             assert not row["pareto"]
 
 
+@pytest.mark.slow
 def test_only_the_best_and_the_front_are_evaluated_on_test(swept: Swept) -> None:
     rows = swept.record["rows"]
     chosen = {row["id"] for row in rows if row["pareto"]} | {swept.record["best"]}
@@ -262,6 +266,7 @@ def test_only_the_best_and_the_front_are_evaluated_on_test(swept: Swept) -> None
     }
 
 
+@pytest.mark.slow
 def test_files_agree(swept: Swept) -> None:
     assert read_json(swept.folder.path / "sweep.json") == swept.record
     trials = read_jsonl(swept.folder.trials)
@@ -272,6 +277,7 @@ def test_files_agree(swept: Swept) -> None:
     assert swept.record["grid"] == {TOP_K: [1, 2], ALPHA: [0.0, 1.0]}
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_measures_nothing_again(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: Any, **keywords: Any) -> Any:
         raise AssertionError("measured again")
@@ -284,6 +290,7 @@ def test_a_resumed_sweep_measures_nothing_again(swept: Swept, monkeypatch: pytes
     assert swept.folder.trials.read_bytes() == trials
 
 
+@pytest.mark.slow
 def test_the_rows_of_another_sweep_are_not_taken(swept: Swept) -> None:
     other, _ = resolve(assignments=["seed=1"])
     for config, grid in ((other, swept.grid), (swept.config, PUBLISHED)):
@@ -294,6 +301,7 @@ def test_the_rows_of_another_sweep_are_not_taken(swept: Swept) -> None:
             pass
 
 
+@pytest.mark.slow
 def test_a_sweep_without_any_result_says_so_and_keeps_the_reasons(swept: Swept, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "out")
     grid = parse_grid([f"{ALPHA}=0.0"])

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,15 +37,18 @@ def stored(store: TrialStore, params: dict[str, object], objectives: tuple[float
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def server() -> Iterator[object]:
     pgserver = pytest.importorskip("pgserver", reason="pgserver (a PostgreSQL in a wheel) is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="stop")
+    # Not below pytest's folder: every session closes that to the user that the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="saber-pg-"))
+    server = pgserver.get_server(folder / "data", cleanup_mode="stop")
     server.psql("create role saber login password 's3cret&word'; create database trials owner saber;")
     hba = server.pgdata / "pg_hba.conf"
     hba.write_text("local all saber scram-sha-256\n" + hba.read_text())
     server.psql("select pg_reload_conf();")
     yield server
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ class SearchConfig(Section):
     """qp: weights of refusals that should stay; one path for each."""
     batch: Count = 16
     """tpe and nsga2: candidates proposed and measured together."""
-    tolerance: Share = 0.05
+    tolerance: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     """Racing: a candidate is dropped when another is shown to have at most this much more refusal, and less drift."""
     storage: str = ""
     """Where candidates are kept: a journal file in the run folder, or an SQLAlchemy URL (postgresql+psycopg://...).

@@ -119,12 +119,13 @@ def _select(found: Measured, rules: Rules) -> dict[str, Any] | None:
         return None
     kept = {role: _kept(found, rules, role).to_json() for role in rules.kept if role in found.refused}
     broken = np.concatenate(list(found.broken.values())) if found.broken else np.zeros(0)
-    borderline = found.refused.get("borderline")
+    # Only those that the base refuses are asked.
+    borderline = _kept(found, rules, "borderline") if "borderline" in found.refused else None
     return {
         "refusal": share(found.refused[rules.target]).to_json(),
         "kept_refusal": kept.get("preserve") or next(iter(kept.values()), _nothing()),
         "kept": kept,
-        "borderline": _nothing() if borderline is None else share(borderline).to_json(),
+        "borderline": _nothing() if borderline is None else borderline.to_json(),
         "drift": bootstrap_mean(found.drift, resamples=_RESAMPLES).to_json(),
         "degenerate": share(broken[~np.isnan(broken)]).to_json(),
     }
